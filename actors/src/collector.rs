@@ -1,0 +1,155 @@
+//! The collector: takes accepted events from the log, in batches, and sends each batch to the subscribers that may want
+//! something of it.
+//!
+//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub). All that it works on lives in [`HubCore`], so that a new
+//! one goes on at the very batch and the very subscriber where the old one broke off. It waits for nobody; it stops only
+//! when it is [`Credit`](crate::hub_core::Credit) ahead of the subscribers.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::time::Instant;
+
+use crate::event_log::{Backlog, EventBatch};
+use crate::filter_group::{FilterGroup, InFlight};
+use crate::hub_core::{CreditNote, HubCore};
+use crate::match_index;
+use crate::subscriber::SubscriberMessage;
+
+#[derive(Debug)]
+pub(crate) enum CollectorMessage {
+    /// There may be something to route; it is routed within the linger.
+    EventsAccepted,
+    /// Routes a batch, and comes back for the next.
+    Route,
+    /// Replies, to show that it can.
+    GetHealth(RpcReplyPort<()>),
+    /// Fails on purpose.
+    #[cfg(feature = "fault-injection")]
+    Panic,
+}
+
+pub(crate) struct Collector;
+
+pub(crate) struct CollectorState {
+    core: Arc<HubCore>,
+    last_routed: Option<Instant>,
+}
+
+/// When to route the next batch.
+enum When {
+    Now,
+    At(Instant),
+    /// When somebody wakes the collector.
+    Later,
+}
+
+impl Actor for Collector {
+    type Msg = CollectorMessage;
+    type State = CollectorState;
+    type Arguments = Arc<HubCore>;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        core: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(CollectorState { core, last_routed: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CollectorMessage::EventsAccepted => state.schedule(&myself),
+            CollectorMessage::Route => {
+                state.route_batch();
+                state.schedule(&myself);
+            }
+            CollectorMessage::GetHealth(reply) => {
+                reply.send(()).ok();
+            }
+            #[cfg(feature = "fault-injection")]
+            CollectorMessage::Panic => panic!("a test asked for it"),
+        }
+        Ok(())
+    }
+}
+
+impl CollectorState {
+    /// Sees to it that what is left will be routed.
+    fn schedule(&self, myself: &ActorRef<CollectorMessage>) {
+        match self.when_to_route() {
+            // A collector that cannot send to itself is being stopped.
+            When::Now => {
+                myself.cast(CollectorMessage::Route).ok();
+            }
+            When::At(instant) => {
+                myself.send_after(instant - Instant::now(), || CollectorMessage::Route);
+            }
+            When::Later => {}
+        }
+    }
+
+    /// At once what has waited for a batch of its own, else within the linger; never further ahead than credit goes.
+    fn when_to_route(&self) -> When {
+        let backlog = self.core.log.backlog();
+        if backlog == Backlog::Nothing || !self.core.credit.is_left() {
+            // From here on a wake is possible again. One that was needed a moment ago has not come: look once more.
+            self.core.release_wake();
+            let is_due = self.core.log.backlog() != Backlog::Nothing && self.core.credit.is_left();
+            return if is_due && self.core.claim_wake() { When::Now } else { When::Later };
+        }
+        let due = self.last_routed.map(|last| last + self.core.config.linger);
+        match due {
+            Some(due) if due > Instant::now() && backlog == Backlog::Open => When::At(due),
+            _ => When::Now,
+        }
+    }
+
+    /// Routes the oldest batch that is not routed yet.
+    fn route_batch(&mut self) {
+        let Some(batch) = self.core.log.next_unrouted() else {
+            return;
+        };
+        self.last_routed = Some(Instant::now());
+        self.fan_out(&batch);
+        self.core.log.mark_routed(&batch);
+        self.core.ingest_room.add_permits(batch.bytes);
+    }
+
+    /// Sends a batch to every subscriber that has not got it yet.
+    fn fan_out(&self, batch: &Arc<EventBatch>) {
+        let in_flight = InFlight::new(batch.events.len(), &self.core.in_flight);
+        let credit = CreditNote::take(&self.core);
+        for group in match_index::candidates(&self.core.groups, batch) {
+            self.send_to_group(&group, batch, &in_flight, &credit);
+        }
+    }
+
+    fn send_to_group(
+        &self,
+        group: &FilterGroup,
+        batch: &Arc<EventBatch>,
+        in_flight: &Arc<InFlight>,
+        credit: &Arc<CreditNote>,
+    ) {
+        let members = group.members();
+        let mut waiting = members.values().filter(|member| member.wants(batch.position)).peekable();
+        if waiting.peek().is_none() {
+            return;
+        }
+        let delivery = group.enqueue(batch, in_flight);
+        for member in waiting {
+            #[cfg(feature = "fault-injection")]
+            self.core.faults.before_delivery();
+            member.advance_past(batch.position);
+            let (delivery, credit) = (Arc::clone(&delivery), Arc::clone(credit));
+            // One that is gone has left, or is about to leave, the group.
+            member.subscriber.cast(SubscriberMessage::Deliver { delivery, credit }).ok();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The bounds of a hub. Each says why it is what it is, and what happens when it is reached.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Everything that bounds a hub. All byte counts are of the memory that the hub holds, not of the JSON on the wire.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// Accepted events that are not yet handed to the subscribers, in bytes. 64 MiB is a second or more of the most that
+    /// two cores can take in. When it is full, [`ingest`](crate::HubHandle::ingest) waits, then refuses.
+    pub ingest_queue_bytes: usize,
+    /// How long [`ingest`](crate::HubHandle::ingest) waits for room before it refuses: long enough to ride out a burst,
+    /// shorter than any publisher's own timeout.
+    pub ingest_patience: Duration,
+    /// How large the JSON of one event may be. 2 MiB lets a stack trace with a megabyte of context through; a larger
+    /// event is rejected, the rest of its batch is not.
+    pub max_event_bytes: usize,
+    /// What one subscriber may have queued. 8 MiB is many batches, and some twenty thousand events: a reader that pauses
+    /// for a moment loses nothing. The events are shared with the replay buffer and with all other subscribers. When it is full, events are counted as missed and told by `gap`.
+    pub subscriber_queue_bytes: usize,
+    /// How long a subscriber's queue may be full without the client reading any of it, before its stream ends with `bye`.
+    pub stall_timeout: Duration,
+    /// What `replay`, `since` and `Last-Event-ID` can reach back to. When it is full, the oldest batch goes, and a client
+    /// that asks for it is told `gap` `expired`.
+    pub replay_bytes: usize,
+    /// While events keep coming, those that arrive within this time leave as one batch: at five milliseconds nobody who
+    /// watches sees a delay, and a thousand events a second make two hundred writes. An event that comes alone never waits.
+    pub linger: Duration,
+    /// How large a batch may grow within the linger, in bytes. At 256 KiB a batch is a small part of a subscriber's queue.
+    pub batch_bytes: usize,
+    /// How many spans or traces a filter may be following. Beyond it, the oldest are forgotten: their later events pass
+    /// only if they match themselves.
+    pub follow_capacity: usize,
+    /// How many subscribers, of events and metrics together, there may be; one more is refused.
+    pub max_subscribers: usize,
+    /// How many metric series there may be. What comes under further names and attributes is folded into the series
+    /// `other`, and `hub.metrics.folded` counts it.
+    pub max_series: usize,
+    /// How many types of event get a counter of their own; the rest is counted as `other`.
+    pub max_event_types: usize,
+    /// After how much silence a stream carries a `ping`: below the idle timeouts in common use, which begin at 20 s.
+    pub ping_interval: Duration,
+    /// What a client is told to wait before it reconnects; each is told a little more or less.
+    pub retry: Duration,
+    /// Tells the time of day. Tests bring their own.
+    pub clock: Clock,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            ingest_queue_bytes: 64 * MIB,
+            ingest_patience: Duration::from_secs(1),
+            max_event_bytes: 2 * MIB,
+            subscriber_queue_bytes: 8 * MIB,
+            stall_timeout: Duration::from_secs(30),
+            replay_bytes: 64 * MIB,
+            linger: Duration::from_millis(5),
+            batch_bytes: 256 * KIB,
+            follow_capacity: 4096,
+            max_subscribers: 131_072,
+            max_series: 10_000,
+            max_event_types: 4096,
+            ping_interval: Duration::from_secs(15),
+            retry: Duration::from_secs(3),
+            clock: Clock::system(),
+        }
+    }
+}

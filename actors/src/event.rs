@@ -1,0 +1,271 @@
+//! Events: what a source sends ([`NewEvent`]), and what the hub makes of it once accepted ([`Event`]).
+//!
+//! Plain data. JSON in is [`json`]; JSON out is [`Event`]'s `Serialize`, the shape of which is part of the API.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use uuid::Uuid;
+
+use crate::level::Level;
+use crate::value::{Object, Value};
+
+pub mod json;
+
+/// An event as a source sends it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewEvent {
+    /// When it happened; when the hub accepted it, if the source does not say.
+    pub created_at: Option<CreatedAt>,
+    /// Log record or span.
+    pub signal: Signal,
+    /// What kind of event it is: `auth.failed`.
+    pub kind: Option<Box<str>>,
+    /// How severe; `None` if the source did not say.
+    pub level: Option<Level>,
+    /// The message, for people.
+    pub text: Option<Box<str>>,
+    /// The trace it belongs to.
+    pub trace_id: Option<Box<str>>,
+    /// The span it belongs to.
+    pub span_id: Option<Box<str>>,
+    /// The span that span is a child of.
+    pub parent_span_id: Option<Box<str>>,
+    /// Everything else, as the source names it.
+    pub data: Object,
+}
+
+impl NewEvent {
+    /// An event of the given type.
+    pub fn new(kind: &str) -> Self {
+        Self { kind: Some(kind.into()), ..Self::default() }
+    }
+
+    /// With a level.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// With a message.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// In a span.
+    #[must_use]
+    pub fn span(mut self, span_id: &str) -> Self {
+        self.span_id = Some(span_id.into());
+        self
+    }
+
+    /// In a trace.
+    #[must_use]
+    pub fn trace(mut self, trace_id: &str) -> Self {
+        self.trace_id = Some(trace_id.into());
+        self
+    }
+
+    /// With one more member of `data`.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.data.push(key, value);
+        self
+    }
+
+    /// About how many bytes the accepted event will occupy: what every bound in bytes counts.
+    pub(crate) fn size(&self) -> usize {
+        let strings = [&self.kind, &self.text, &self.trace_id, &self.span_id, &self.parent_span_id];
+        let text: usize = strings.into_iter().flatten().map(|text| text.len()).sum();
+        size_of::<Event>() + text + self.data.heap_size()
+    }
+}
+
+/// Whether an event is a log record or a span.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "OpenTelemetry's own names")]
+pub enum Signal {
+    #[default]
+    Log,
+    Span,
+}
+
+impl Signal {
+    /// The name as it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Span => "span",
+        }
+    }
+}
+
+/// An instant and the number of decimals with which its source gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreatedAt {
+    timestamp: Timestamp,
+    decimals: u8,
+}
+
+impl CreatedAt {
+    /// An instant told to so many decimals of a second (nine at most).
+    pub fn new(timestamp: Timestamp, decimals: u8) -> Self {
+        Self { timestamp, decimals: decimals.min(9) }
+    }
+
+    /// The instant.
+    pub fn timestamp(self) -> Timestamp {
+        self.timestamp
+    }
+}
+
+/// Reads RFC 3339, at any offset from UTC.
+impl FromStr for CreatedAt {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let timestamp: Timestamp = text.parse()?;
+        let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
+        let decimals = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        Ok(Self::new(timestamp, u8::try_from(decimals).unwrap_or(u8::MAX)))
+    }
+}
+
+impl fmt::Display for CreatedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printer = DateTimePrinter::new().precision(Some(self.decimals));
+        printer.print_timestamp(&self.timestamp, jiff::fmt::StdFmtWrite(f)).map_err(|_| fmt::Error)
+    }
+}
+
+/// The id of an accepted event: a UUIDv7 (RFC 9562, section 5.7), strictly increasing in the order of delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    pub(crate) fn new(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The least id of a millisecond, for finding events by the time of their arrival.
+    pub(crate) fn first_at(timestamp: Timestamp) -> Self {
+        let milliseconds = u64::try_from(timestamp.as_millisecond()).unwrap_or(0);
+        let [_, _, bytes @ ..] = milliseconds.to_be_bytes();
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&bytes);
+        Self(Uuid::from_bytes(id))
+    }
+}
+
+impl FromStr for EventId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+}
+
+/// An accepted event.
+#[derive(Debug, PartialEq)]
+pub struct Event {
+    pub(crate) id: EventId,
+    /// How many events this hub had accepted before this one.
+    pub(crate) offset: u64,
+    pub(crate) size: usize,
+    pub(crate) created_at: CreatedAt,
+    pub(crate) content: NewEvent,
+}
+
+impl Event {
+    /// Its id.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// When it happened, by its source, else when it was accepted.
+    pub fn created_at(&self) -> CreatedAt {
+        self.created_at
+    }
+
+    /// What its source said.
+    pub fn content(&self) -> &NewEvent {
+        &self.content
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let content = &self.content;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("createdAt", &format_args!("{}", self.created_at))?;
+        map.serialize_entry("signal", content.signal.as_str())?;
+        for (name, member) in [
+            ("type", content.kind.as_deref()),
+            ("level", content.level.map(Level::as_str)),
+            ("text", content.text.as_deref()),
+            ("traceId", content.trace_id.as_deref()),
+            ("spanId", content.span_id.as_deref()),
+            ("parentSpanId", content.parent_span_id.as_deref()),
+        ] {
+            if let Some(member) = member {
+                map.serialize_entry(name, member)?;
+            }
+        }
+        if !content.data.is_empty() {
+            map.serialize_entry("data", &content.data)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_time(given: &str, written: &str) {
+        assert_eq!(given.parse::<CreatedAt>().unwrap().to_string(), written);
+    }
+
+    #[test]
+    fn times_keep_their_precision_and_move_to_utc() {
+        check_time("2026-11-22T10:12:19Z", "2026-11-22T10:12:19Z");
+        check_time("2026-11-22T10:12:19.000Z", "2026-11-22T10:12:19.000Z");
+        check_time("2026-11-22T12:12:19.120+02:00", "2026-11-22T10:12:19.120Z");
+        check_time("2026-11-22T10:12:19.123456789Z", "2026-11-22T10:12:19.123456789Z");
+        assert!("2026-11-22 10:12".parse::<CreatedAt>().is_err());
+    }
+
+    #[test]
+    fn first_id_of_a_millisecond_is_not_above_any_of_it() {
+        let timestamp = Timestamp::from_millisecond(1_795_342_367_107).unwrap();
+        let first = EventId::first_at(timestamp);
+        let any = Uuid::new_v7(uuid::Timestamp::from_unix(
+            uuid::ContextV7::new(),
+            1_795_342_367,
+            107_000_000,
+        ));
+        assert!(first <= EventId::new(any));
+        let next = Timestamp::from_millisecond(1_795_342_367_108).unwrap();
+        assert!(EventId::first_at(next) > EventId::new(any));
+    }
+}

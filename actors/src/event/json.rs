@@ -1,0 +1,394 @@
+//! Reads events from JSON as other systems write it: the hub's own form, Stalwart's webhooks, and the output of any
+//! JSON logger.
+//!
+//! An object with a `type` is an event in the hub's form, and members of the wrong type make it bad. One without is
+//! *bare*: all its members are `data`, save those that name a field in one of its usual spellings and can be read as it.
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use std::sync::LazyLock;
+
+use crate::event::{CreatedAt, NewEvent, Signal};
+use crate::key::Key;
+use crate::level::Level;
+use crate::value::{Number, Object, Value};
+
+/// Why a JSON value is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Not JSON, or nested too deeply.
+    #[error("not valid JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON, but no object.
+    #[error("an event is an object, not {0}")]
+    NotAnObject(&'static str),
+    /// A member that has a meaning here, with a value that it cannot have.
+    #[error("{member}: expected {expected}, not {found}")]
+    WrongType {
+        /// The member's name.
+        member: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// Larger than the hub takes.
+    #[error("{size} bytes, over the limit of {limit} for one event")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Reads one event; `limit` bounds its JSON in bytes.
+pub fn read(json: &[u8], limit: usize) -> Result<NewEvent, EventError> {
+    if json.len() > limit {
+        return Err(EventError::TooLarge { size: json.len(), limit });
+    }
+    match serde_json::from_slice(json)? {
+        Value::Object(object) => from_object(object),
+        other => Err(EventError::NotAnObject(other.kind())),
+    }
+}
+
+/// Takes a body apart into the JSON of its events, without reading them: one event, an array, or `{"events":[…]}`.
+///
+/// A fault in one event is then a fault of that event alone.
+pub fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        events: Vec<&'a RawValue>,
+    }
+    let body = body.trim_ascii();
+    if body.first() == Some(&b'[') {
+        return serde_json::from_slice(body);
+    }
+    if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(body) {
+        return Ok(envelope.events);
+    }
+    serde_json::from_slice(body).map(|event| vec![event])
+}
+
+/// Makes an event of a JSON object.
+pub fn from_object(mut object: Object) -> Result<NewEvent, EventError> {
+    let mut event = match object.take_named("type") {
+        Some(Value::String(kind)) => typed(kind, object)?,
+        Some(other) => return Err(wrong("type", "a string", &other)),
+        None => bare(object),
+    };
+    adopt_ids(&mut event);
+    Ok(event)
+}
+
+/// The canonical keys that name a field, with all its usual spellings.
+struct Spellings {
+    text: [Key; 3],
+    level: [Key; 2],
+    severity: [Key; 3],
+    created_at: [Key; 5],
+    trace_id: Key,
+    span_id: Key,
+    parent_span_id: Key,
+}
+
+static SPELLINGS: LazyLock<Spellings> = LazyLock::new(|| {
+    let key = |name| Key::new(name).expect("these names have letters");
+    Spellings {
+        text: ["text", "message", "msg"].map(key),
+        level: ["level", "log-level"].map(key),
+        severity: ["severity", "severity-text", "severity-number"].map(key),
+        created_at: ["created-at", "timestamp", "time", "ts", "@timestamp"].map(key),
+        trace_id: key("trace-id"),
+        span_id: key("span-id"),
+        parent_span_id: key("parent-span-id"),
+    }
+});
+
+/// An event in the hub's own form.
+fn typed(kind: Box<str>, mut object: Object) -> Result<NewEvent, EventError> {
+    let mut event = NewEvent { kind: Some(kind), ..NewEvent::default() };
+    // The source's own id: the hub gives every event its own.
+    object.take_named("id");
+    match object.take_named("data") {
+        Some(Value::Object(data)) => event.data = data,
+        Some(Value::Null) | None => {}
+        Some(other) => return Err(wrong("data", "an object", &other)),
+    }
+    event.signal = match object.take_named("signal") {
+        Some(Value::String(name)) if &*name == "span" => Signal::Span,
+        Some(Value::String(name)) if &*name == "log" => Signal::Log,
+        Some(Value::Null) | None => Signal::Log,
+        Some(other) => return Err(wrong("signal", "\"log\" or \"span\"", &other)),
+    };
+    event.text = member(&mut object, "text", "a string", read_text)?;
+    event.level = member(&mut object, "level", "the name of a level", |value| {
+        read_level(value, Level::from_tens)
+    })?;
+    event.created_at = member(&mut object, "createdAt", "a time as in RFC 3339", read_created_at)?;
+    event.trace_id = member(&mut object, "traceId", "a string or an integer", read_id)?;
+    event.span_id = member(&mut object, "spanId", "a string or an integer", read_id)?;
+    event.parent_span_id = member(&mut object, "parentSpanId", "a string or an integer", read_id)?;
+    take_spelled(&mut event, &mut object);
+    for (name, value) in object {
+        event.data.push(name, value);
+    }
+    Ok(event)
+}
+
+/// A line of some logger: all of it is data, but for what names a field and can be read as it.
+fn bare(mut object: Object) -> NewEvent {
+    let mut event = NewEvent::default();
+    take_spelled(&mut event, &mut object);
+    event.data = object;
+    event
+}
+
+/// Fills the fields that the event does not have yet from their usual spellings.
+fn take_spelled(event: &mut NewEvent, object: &mut Object) {
+    let spellings = &*SPELLINGS;
+    fill(&mut event.text, object, &spellings.text, read_text);
+    fill(&mut event.level, object, &spellings.level, |value| read_level(value, Level::from_tens));
+    fill(&mut event.level, object, &spellings.severity, |value| {
+        read_level(value, Level::from_severity_number)
+    });
+    fill(&mut event.created_at, object, &spellings.created_at, read_created_at);
+    fill(&mut event.trace_id, object, std::slice::from_ref(&spellings.trace_id), read_id);
+    fill(&mut event.span_id, object, std::slice::from_ref(&spellings.span_id), read_id);
+    let parent = std::slice::from_ref(&spellings.parent_span_id);
+    fill(&mut event.parent_span_id, object, parent, read_id);
+}
+
+/// A `spanId` or `traceId` inside `data` is the event's, if it has none of its own.
+fn adopt_ids(event: &mut NewEvent) {
+    let spellings = &*SPELLINGS;
+    let data = &mut event.data;
+    fill(&mut event.trace_id, data, std::slice::from_ref(&spellings.trace_id), read_id);
+    fill(&mut event.span_id, data, std::slice::from_ref(&spellings.span_id), read_id);
+}
+
+/// Takes the first member with one of the names that `read` can make something of.
+fn fill<T>(
+    field: &mut Option<T>,
+    object: &mut Object,
+    names: &[Key],
+    read: impl Fn(&Value) -> Option<T>,
+) {
+    for name in names {
+        if field.is_some() {
+            return;
+        }
+        *field = object.take(name, |value| read(value).is_some()).and_then(|value| read(&value));
+    }
+}
+
+/// Takes the member `name`, to the letter; null is as good as absent.
+fn member<T>(
+    object: &mut Object,
+    name: &'static str,
+    expected: &'static str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Option<T>, EventError> {
+    match object.take_named(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match read(&value) {
+            Some(read) => Ok(Some(read)),
+            None => Err(wrong(name, expected, &value)),
+        },
+    }
+}
+
+fn wrong(member: &'static str, expected: &'static str, found: &Value) -> EventError {
+    let found = match found {
+        Value::String(text) => format!("{:?}", text.chars().take(64).collect::<String>()),
+        other => other.kind().to_owned(),
+    };
+    EventError::WrongType { member, expected, found }
+}
+
+fn read_text(value: &Value) -> Option<Box<str>> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn read_id(value: &Value) -> Option<Box<str>> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
+fn read_level(value: &Value, from_number: impl Fn(i64) -> Option<Level>) -> Option<Level> {
+    match value {
+        Value::String(text) => Level::from_source(text),
+        Value::Number(number) => number.as_i64().and_then(from_number),
+        _ => None,
+    }
+}
+
+/// RFC 3339, or a number: the time since 1970 in seconds, milliseconds, micro- or nanoseconds, told by its size.
+fn read_created_at(value: &Value) -> Option<CreatedAt> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => from_epoch(number),
+        _ => None,
+    }
+}
+
+fn from_epoch(number: &Number) -> Option<CreatedAt> {
+    // Each bound is the year 5138 in its unit, which is 1973 in the next smaller one.
+    const BOUND: f64 = 1e11;
+    let value = number.as_f64().filter(|value| *value >= 0.0)?;
+    let (nanoseconds_each, decimals) = match value {
+        _ if value < BOUND => (1_000_000_000, 0),
+        _ if value < BOUND * 1e3 => (1_000_000, 3),
+        _ if value < BOUND * 1e6 => (1_000, 6),
+        _ => (1, 9),
+    };
+    if let Some(whole) = number.as_i64() {
+        let timestamp =
+            Timestamp::from_nanosecond(i128::from(whole) * i128::from(nanoseconds_each)).ok()?;
+        return Some(CreatedAt::new(timestamp, decimals));
+    }
+    // A float has some 16 digits: microseconds are what is left of a time in seconds.
+    let microseconds = (value * f64::from(nanoseconds_each) / 1e3).round();
+    Some(CreatedAt::new(Timestamp::from_microsecond(microseconds as i64).ok()?, 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<NewEvent, EventError> {
+        read(json.as_bytes(), usize::MAX)
+    }
+
+    #[track_caller]
+    fn check(json: &str, expected: NewEvent) {
+        assert_eq!(parse(json).unwrap(), expected, "{json}");
+    }
+
+    #[track_caller]
+    fn check_bad(json: &str, reason: &str) {
+        let error = parse(json).unwrap_err().to_string();
+        assert!(error.contains(reason), "{json}: {error}");
+    }
+
+    fn at(text: &str) -> Option<CreatedAt> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn stalwart_webhook_event() {
+        check(
+            r#"{"id":"1795342367107","createdAt":"2026-11-22T10:12:47Z","type":"smtp.ehlo",
+                "data":{"remoteIp":"127.0.0.10","spanId":341966570238591030,"id":"x"}}"#,
+            NewEvent {
+                created_at: at("2026-11-22T10:12:47Z"),
+                ..NewEvent::new("smtp.ehlo")
+                    .span("341966570238591030")
+                    .with("remoteIp", "127.0.0.10")
+                    .with("id", "x")
+            },
+        );
+    }
+
+    #[test]
+    fn unknown_members_join_data_after_it() {
+        check(
+            r#"{"zone":"b","type":"a","data":{"k":1},"host":"h"}"#,
+            NewEvent::new("a").with("k", 1).with("zone", "b").with("host", "h"),
+        );
+    }
+
+    #[test]
+    fn own_span_id_wins_and_the_other_stays() {
+        check(
+            r#"{"type":"a","spanId":"own","data":{"span_id":"other"}}"#,
+            NewEvent::new("a").span("own").with("span_id", "other"),
+        );
+    }
+
+    #[test]
+    fn lines_of_well_known_loggers() {
+        let bare = NewEvent::default;
+        // pino
+        check(
+            r#"{"level":40,"time":1531171074631,"pid":657,"hostname":"Davids","msg":"hello"}"#,
+            NewEvent {
+                created_at: at("2018-07-09T21:17:54.631Z"),
+                ..bare()
+                    .level(Level::Warn)
+                    .text("hello")
+                    .with("pid", 657)
+                    .with("hostname", "Davids")
+            },
+        );
+        // zap
+        check(
+            r#"{"level":"info","ts":1531171074.25,"caller":"main.go:5","msg":"up"}"#,
+            NewEvent {
+                created_at: at("2018-07-09T21:17:54.250000Z"),
+                ..bare().level(Level::Info).text("up").with("caller", "main.go:5")
+            },
+        );
+        // Elastic Common Schema
+        check(
+            r#"{"@timestamp":"2018-07-09T21:17:54.250Z","log.level":"ERROR","message":"m","trace.id":"t","span.id":"s"}"#,
+            NewEvent {
+                created_at: at("2018-07-09T21:17:54.250Z"),
+                ..bare().level(Level::Error).text("m").trace("t").span("s")
+            },
+        );
+        // Google Cloud
+        check(r#"{"severity":"CRITICAL","message":"m"}"#, bare().level(Level::Fatal).text("m"));
+    }
+
+    #[test]
+    fn what_a_bare_object_says_otherwise_stays_data() {
+        check(
+            r#"{"level":"7 of 9","time":"noon","msg":{"a":1},"data":5,"trace_id":null}"#,
+            NewEvent::default()
+                .with("level", "7 of 9")
+                .with("time", "noon")
+                .with("msg", Value::Object(Object::from_iter([("a".into(), 1.into())])))
+                .with("data", 5)
+                .with("trace_id", Value::Null),
+        );
+    }
+
+    #[test]
+    fn wrong_types_make_an_event_bad() {
+        check_bad(r#"{"type":5}"#, "type: expected a string, not a number");
+        check_bad(r#"{"type":"a","data":[]}"#, "data: expected an object, not an array");
+        check_bad(r#"{"type":"a","text":{}}"#, "text");
+        check_bad(
+            r#"{"type":"a","level":"loud"}"#,
+            "level: expected the name of a level, not \"loud\"",
+        );
+        check_bad(r#"{"type":"a","createdAt":"noon"}"#, "createdAt");
+        check_bad(r#"{"type":"a","spanId":1.5}"#, "spanId");
+        check_bad(r#"{"type":"a","signal":"metric"}"#, "signal");
+        check_bad("[1]", "an event is an object, not an array");
+        check_bad("{\"type\":\"a\"", "EOF");
+        check_bad(&format!("{}{}", "{\"a\":".repeat(200), "}".repeat(200)), "recursion");
+        assert!(matches!(read(b"{\"a\":1}", 6), Err(EventError::TooLarge { size: 7, limit: 6 })));
+    }
+
+    #[test]
+    fn a_body_is_one_event_or_many() {
+        let count = |body: &str| split(body.as_bytes()).map(|events| events.len()).ok();
+        assert_eq!(count(r#" {"type":"a"} "#), Some(1));
+        assert_eq!(count(r#"[{"type":"a"}, 5]"#), Some(2));
+        assert_eq!(count(r#"{"events":[{"type":"a"},{"type":"b"}]}"#), Some(2));
+        assert_eq!(count(r#"{"events":"none of ours"}"#), Some(1));
+        assert_eq!(count("[]"), Some(0));
+        assert_eq!(count(""), None);
+        assert_eq!(count("{"), None);
+    }
+}

@@ -1,0 +1,396 @@
+//! The log of accepted events: the queue before the collector, and the replay buffer behind it.
+//!
+//! An event is accepted once it is in here. The log lives outside the collector and survives it: a new one goes on
+//! where the old one stopped. Events stand in *batches*, numbered from 0; a position in the log is the number of the
+//! next batch. Only what the collector has routed is ever evicted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use uuid::{ContextV7, Uuid};
+
+use crate::config::HubConfig;
+use crate::event::{CreatedAt, Event, EventId, NewEvent};
+use crate::lock;
+use crate::query::Since;
+
+/// Events that leave together.
+#[derive(Debug)]
+pub(crate) struct EventBatch {
+    pub(crate) position: u64,
+    /// Never empty.
+    pub(crate) events: Vec<Arc<Event>>,
+    pub(crate) bytes: usize,
+}
+
+impl EventBatch {
+    fn last_id(&self) -> EventId {
+        self.events.last().expect("a batch is never empty").id
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct EventLog {
+    replay_bytes: usize,
+    batch_bytes: usize,
+    state: Mutex<LogState>,
+}
+
+#[derive(Debug)]
+struct LogState {
+    /// Makes ids that increase strictly, even if the time of day does not.
+    id_context: ContextV7,
+    first_id: EventId,
+    last_id: EventId,
+    next_offset: u64,
+    /// Accepted, in no batch yet.
+    open: Vec<Arc<Event>>,
+    open_bytes: usize,
+    batches: VecDeque<Arc<EventBatch>>,
+    /// The bytes of all batches.
+    bytes: usize,
+    /// The position after the last batch.
+    head: u64,
+    /// The position after the last batch that the collector has routed.
+    routed: u64,
+    evicted_through: Option<EventId>,
+}
+
+/// What the collector has still to route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    Nothing,
+    /// Events that may wait for more to come into their batch.
+    Open,
+    /// Batches that will not grow any more.
+    Closed,
+}
+
+/// Where a replay begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// The batch with the first event that may be wanted.
+    pub(crate) position: u64,
+    /// Events up to this one are not wanted.
+    pub(crate) after: EventId,
+    /// What the log no longer has of what was asked for.
+    pub(crate) expired: Option<Expired>,
+}
+
+/// Events that were asked for and are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expired {
+    pub(crate) from: Option<EventId>,
+    pub(crate) to: Option<EventId>,
+}
+
+/// A part of the log.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) batches: Vec<Arc<EventBatch>>,
+    /// The last event that was evicted before it could be read.
+    pub(crate) lost_through: Option<EventId>,
+    /// Whether it reaches the end of the log.
+    pub(crate) is_last: bool,
+}
+
+impl EventLog {
+    pub(crate) fn new(config: &HubConfig) -> Self {
+        let id_context = ContextV7::new();
+        let first_id = next_id(&id_context, config.clock.now());
+        Self {
+            replay_bytes: config.replay_bytes,
+            batch_bytes: config.batch_bytes,
+            state: Mutex::new(LogState {
+                id_context,
+                first_id,
+                last_id: first_id,
+                next_offset: 0,
+                open: Vec::new(),
+                open_bytes: 0,
+                batches: VecDeque::new(),
+                bytes: 0,
+                head: 0,
+                routed: 0,
+                evicted_through: None,
+            }),
+        }
+    }
+
+    /// Gives the events their ids and their place. `sizes` are their [`NewEvent::size`]s.
+    pub(crate) fn accept(&self, events: Vec<(NewEvent, usize)>, now: Timestamp) {
+        let mut state = lock(&self.state);
+        for (content, size) in events {
+            let id = next_id(&state.id_context, now);
+            let created_at = content.created_at.unwrap_or(CreatedAt::new(now, 3));
+            let event = Event { id, offset: state.next_offset, size, created_at, content };
+            state.last_id = id;
+            state.next_offset += 1;
+            if state.open_bytes + size > self.batch_bytes {
+                state.seal();
+            }
+            state.open_bytes += size;
+            state.open.push(Arc::new(event));
+        }
+    }
+
+    /// The oldest batch that the collector has still to route. Closes the open batch.
+    pub(crate) fn next_unrouted(&self) -> Option<Arc<EventBatch>> {
+        let mut state = lock(&self.state);
+        state.seal();
+        state.from(state.routed).next().cloned()
+    }
+
+    /// What there is to route.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let state = lock(&self.state);
+        if state.routed < state.head {
+            Backlog::Closed
+        } else if state.open.is_empty() {
+            Backlog::Nothing
+        } else {
+            Backlog::Open
+        }
+    }
+
+    /// How many events the collector has still to route.
+    pub(crate) fn unrouted_events(&self) -> usize {
+        let state = lock(&self.state);
+        let sealed: usize = state.from(state.routed).map(|batch| batch.events.len()).sum();
+        sealed + state.open.len()
+    }
+
+    /// Every subscriber has been offered this batch. Evicts what the replay buffer has no room for.
+    pub(crate) fn mark_routed(&self, batch: &EventBatch) {
+        let mut state = lock(&self.state);
+        state.routed = batch.position + 1;
+        while state.bytes > self.replay_bytes
+            && state.batches.front().is_some_and(|oldest| oldest.position < state.routed)
+            && let Some(oldest) = state.batches.pop_front()
+        {
+            state.bytes -= oldest.bytes;
+            state.evicted_through = Some(oldest.last_id());
+        }
+    }
+
+    /// The position from which on a newcomer gets everything live: what was accepted so far is before it.
+    pub(crate) fn seal(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.seal();
+        state.head
+    }
+
+    /// The position of the first batch with an event after this one.
+    pub(crate) fn position_after(&self, id: EventId) -> u64 {
+        let mut state = lock(&self.state);
+        state.seal();
+        state.position_after(id)
+    }
+
+    /// The first position that the log still has.
+    pub(crate) fn tail(&self) -> u64 {
+        lock(&self.state).tail()
+    }
+
+    /// Finds where a replay begins.
+    pub(crate) fn start(&self, since: Option<Since>, now: Timestamp) -> Start {
+        let mut state = lock(&self.state);
+        state.seal();
+        match since {
+            None => Start { position: state.tail(), after: state.first_id, expired: None },
+            Some(Since::Event(id)) => state.start_after(id),
+            Some(Since::Time(time)) => state.start_at(time),
+            Some(Since::Ago(duration)) => {
+                state.start_at(now.checked_sub(duration).unwrap_or(Timestamp::MIN))
+            }
+        }
+    }
+
+    /// Reads batches from a position on, up to about `max_bytes`, one at least if there is one.
+    pub(crate) fn read(&self, position: u64, max_bytes: usize) -> Page {
+        let mut state = lock(&self.state);
+        state.seal();
+        let lost_through = (position < state.tail()).then_some(state.evicted_through).flatten();
+        let mut batches: Vec<Arc<EventBatch>> = Vec::new();
+        let mut bytes = 0;
+        for batch in state.from(position) {
+            bytes += batch.bytes;
+            if bytes > max_bytes && !batches.is_empty() {
+                return Page { batches, lost_through, is_last: false };
+            }
+            batches.push(Arc::clone(batch));
+        }
+        Page { batches, lost_through, is_last: true }
+    }
+}
+
+impl LogState {
+    fn seal(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let batch = EventBatch {
+            position: self.head,
+            events: std::mem::take(&mut self.open),
+            bytes: std::mem::take(&mut self.open_bytes),
+        };
+        self.head += 1;
+        self.bytes += batch.bytes;
+        self.batches.push_back(Arc::new(batch));
+    }
+
+    fn tail(&self) -> u64 {
+        self.batches.front().map_or(self.head, |oldest| oldest.position)
+    }
+
+    fn from(&self, position: u64) -> impl Iterator<Item = &Arc<EventBatch>> {
+        let skip = usize::try_from(position.saturating_sub(self.tail())).unwrap_or(usize::MAX);
+        self.batches.iter().skip(skip)
+    }
+
+    fn position_after(&self, id: EventId) -> u64 {
+        let index = self.batches.partition_point(|batch| batch.last_id() <= id);
+        self.tail() + index as u64
+    }
+
+    /// A client comes back with the last id it saw, from this hub or from the one that ran here before.
+    fn start_after(&self, id: EventId) -> Start {
+        let complete_from = self.evicted_through.unwrap_or(self.first_id);
+        let expired = if id > self.last_id {
+            // Not of this log's making: what came after it cannot be told.
+            Some(Expired { from: Some(id), to: None })
+        } else if id < complete_from {
+            Some(Expired { from: Some(id), to: self.evicted_through })
+        } else {
+            None
+        };
+        Start { position: self.position_after(id), after: id, expired }
+    }
+
+    fn start_at(&self, time: Timestamp) -> Start {
+        let after = EventId::first_at(time);
+        let expired = self
+            .evicted_through
+            .filter(|evicted| after <= *evicted)
+            .map(|evicted| Expired { from: None, to: Some(evicted) });
+        Start { position: self.position_after(after), after, expired }
+    }
+}
+
+fn next_id(context: &ContextV7, now: Timestamp) -> EventId {
+    let nanoseconds = u128::try_from(now.as_nanosecond()).unwrap_or(0);
+    let seconds = u64::try_from(nanoseconds / 1_000_000_000).unwrap_or(0);
+    let rest = u32::try_from(nanoseconds % 1_000_000_000).unwrap_or(0);
+    EventId::new(Uuid::new_v7(uuid::Timestamp::from_unix(context, seconds, rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(replay_bytes: usize, batch_bytes: usize) -> EventLog {
+        EventLog::new(&HubConfig { replay_bytes, batch_bytes, ..HubConfig::default() })
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        // After the log's own start, by the clock of these tests.
+        Timestamp::now() + jiff::SignedDuration::from_secs(seconds)
+    }
+
+    /// Accepts an event that counts as 100 bytes.
+    fn accept(log: &EventLog, kind: &str, now: Timestamp) {
+        log.accept(vec![(NewEvent::new(kind), 100)], now);
+    }
+
+    fn route(log: &EventLog) {
+        while let Some(batch) = log.next_unrouted() {
+            log.mark_routed(&batch);
+        }
+    }
+
+    fn all(log: &EventLog) -> Vec<Arc<EventBatch>> {
+        log.read(0, usize::MAX).batches
+    }
+
+    fn kinds(batches: &[Arc<EventBatch>]) -> Vec<Vec<&str>> {
+        batches
+            .iter()
+            .map(|batch| batch.events.iter().map(|e| e.content.kind.as_deref().unwrap()).collect())
+            .collect()
+    }
+
+    #[test]
+    fn ids_increase_though_the_clock_goes_back() {
+        let log = log(10_000, 10_000);
+        for seconds in [5, 5, 3, 4, 6] {
+            accept(&log, "a", at(seconds));
+        }
+        let batches = all(&log);
+        let ids: Vec<_> = batches[0].events.iter().map(|event| event.id).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+    }
+
+    #[test]
+    fn batches_are_closed_by_size() {
+        let log = log(10_000, 250);
+        for kind in ["a", "b", "c", "d", "e"] {
+            accept(&log, kind, at(0));
+        }
+        assert_eq!(kinds(&all(&log)), [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
+        assert_eq!(log.unrouted_events(), 5);
+        route(&log);
+        assert_eq!(log.unrouted_events(), 0);
+        assert_eq!(kinds(&log.read(0, 250).batches), [vec!["a", "b"]]);
+        assert!(log.read(2, 250).is_last);
+    }
+
+    #[test]
+    fn only_routed_batches_are_evicted_and_readers_are_told() {
+        let log = log(200, 100);
+        for kind in ["a", "b", "c", "d"] {
+            accept(&log, kind, at(0));
+        }
+        assert_eq!(log.read(0, 1000).batches.len(), 4);
+        let all = all(&log);
+        route(&log);
+        let page = log.read(0, 1000);
+        assert_eq!(kinds(&page.batches), [["c"], ["d"]]);
+        assert_eq!(page.lost_through, Some(all[1].last_id()));
+        assert_eq!(log.read(2, 1000).lost_through, None);
+    }
+
+    #[test]
+    fn a_start_knows_what_has_expired() {
+        let log = log(200, 100);
+        for kind in ["a", "b", "c", "d"] {
+            accept(&log, kind, at(10));
+        }
+        let ids: Vec<_> = all(&log).iter().map(|batch| batch.last_id()).collect();
+        route(&log);
+        let start = |since| log.start(Some(since), at(20));
+        let expired = |from, to| Some(Expired { from, to });
+        assert_eq!(start(Since::Event(ids[2])).position, 3);
+        assert_eq!(start(Since::Event(ids[2])).expired, None);
+        assert_eq!(start(Since::Event(ids[1])).expired, None);
+        assert_eq!(start(Since::Event(ids[0])).expired, expired(Some(ids[0]), Some(ids[1])));
+        let stranger = EventId::first_at(at(3600));
+        assert_eq!(start(Since::Event(stranger)).expired, expired(Some(stranger), None));
+        assert_eq!(start(Since::Event(stranger)).position, 4);
+        assert_eq!(start(Since::Time(at(9))).expired, expired(None, Some(ids[1])));
+        assert_eq!(start(Since::Time(at(11))).expired, None);
+        assert_eq!(start(Since::Time(at(11))).position, 4);
+        assert_eq!(start(Since::Ago(std::time::Duration::from_secs(15))).position, 2);
+        assert_eq!(log.start(None, at(20)).expired, None);
+        assert_eq!(log.start(None, at(20)).position, 2);
+    }
+
+    #[test]
+    fn an_id_from_before_the_hub_started_has_expired() {
+        let before = EventId::first_at(at(-3600));
+        let log = log(1000, 100);
+        let expired = Some(Expired { from: Some(before), to: None });
+        assert_eq!(log.start(Some(Since::Event(before)), at(0)).expired, expired);
+        assert_eq!(log.start(Some(Since::Time(at(-3600))), at(0)).expired, None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Filters: which events a subscriber wants. Pure: parsed once, matched often.
+//!
+//! A [`Filter`] decides about one event by itself. Following a span takes memory of earlier events, and is the
+//! business of the [`FilterGroup`](crate::filter_group::FilterGroup).
+
+use std::fmt;
+
+use crate::event::Event;
+use crate::key::{Key, Path};
+use crate::level::Level;
+use crate::value::{Object, Value};
+
+mod parse;
+mod text;
+
+pub(crate) use parse::FilterBuilder;
+use text::Text;
+
+/// A filter that cannot be wrong. Two filters that ask for the same in other words are equal.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    broad: Vec<Broad>,
+    keys: Vec<KeyFilter>,
+    follow: Follow,
+    canonical: Box<str>,
+}
+
+/// What else passes once an event has matched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Follow {
+    /// Nothing.
+    None,
+    /// Later events of the same span.
+    #[default]
+    Span,
+    /// Later events of the same trace, or of the same span where an event has no trace.
+    Trace,
+}
+
+/// Looks for its text everywhere in an event.
+#[derive(Debug, Clone)]
+struct Broad {
+    text: Text,
+    /// What the text says if read as `key=value`.
+    pair: Option<KeyFilter>,
+}
+
+/// Looks for one of its texts under one key.
+#[derive(Debug, Clone)]
+enum KeyFilter {
+    /// This level or above.
+    Level(Level),
+    Key {
+        scope: Scope,
+        key: Key,
+        texts: Vec<Text>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// A built-in field, or a key in `data`.
+    Everywhere,
+    /// Only a key in `data`.
+    Data,
+}
+
+impl Filter {
+    /// The filter that every event matches.
+    pub fn everything() -> Self {
+        FilterBuilder::default().build()
+    }
+
+    /// Whether an event matches by itself, whatever came before it.
+    pub fn matches(&self, event: &Event) -> bool {
+        self.keys.iter().all(|key| key.matches(event))
+            && self.broad.iter().all(|broad| broad.matches(event))
+    }
+
+    /// What passes beside the events that match.
+    pub fn follow(&self) -> Follow {
+        self.follow
+    }
+
+    /// The same query string for all filters that ask for the same.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+
+impl Eq for Filter {}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.canonical)
+    }
+}
+
+impl Follow {
+    /// What an event must share with one that matched to pass as well, and whether it has it.
+    pub(crate) fn subject(self, event: &Event) -> Option<&str> {
+        let content = &event.content;
+        match self {
+            Self::None => None,
+            Self::Span => content.span_id.as_deref(),
+            Self::Trace => content.trace_id.as_deref().or(content.span_id.as_deref()),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Span => "span",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Broad {
+    fn matches(&self, event: &Event) -> bool {
+        fields(event).any(|(_, field)| self.text.matches_str(field))
+            || event.content.data.iter().any(|(_, value)| self.text.matches(value))
+            || self.pair.as_ref().is_some_and(|pair| pair.matches(event))
+    }
+}
+
+impl KeyFilter {
+    fn matches(&self, event: &Event) -> bool {
+        match self {
+            Self::Level(least) => event.content.level.unwrap_or(Level::ASSUMED) >= *least,
+            Self::Key { scope, key, texts } => {
+                let in_fields = || {
+                    fields(event).any(|(name, field)| {
+                        key.as_str() == name && texts.iter().any(|text| text.matches_str(field))
+                    })
+                };
+                (*scope == Scope::Everywhere && in_fields())
+                    || object_matches(&event.content.data, None, key, texts)
+            }
+        }
+    }
+}
+
+/// The built-in fields that an event has, by their canonical keys.
+fn fields(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+    let content = &event.content;
+    [
+        ("type", content.kind.as_deref()),
+        ("text", content.text.as_deref()),
+        ("level", content.level.map(Level::as_str)),
+        ("trace-id", content.trace_id.as_deref()),
+        ("span-id", content.span_id.as_deref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, field)| field.map(|field| (name, field)))
+}
+
+/// Whether the key stands somewhere in this object, or in one inside it, with a value that one of the texts matches.
+fn object_matches(object: &Object, parent: Option<&Path<'_>>, key: &Key, texts: &[Text]) -> bool {
+    object.iter().any(|(name, value)| {
+        let path = Path { parent, name };
+        let here = || {
+            key.names_path(&path)
+                && texts.iter().any(|text| text.as_str().is_empty() || text.matches(value))
+        };
+        let inside = || match value {
+            Value::Object(object) => object_matches(object, Some(&path), key, texts),
+            _ => false,
+        };
+        (might_name(key, &path) && here()) || inside()
+    })
+}
+
+/// A cheap look before the exact one: most keys of an event begin with another letter than the key that is looked for.
+fn might_name(key: &Key, path: &Path<'_>) -> bool {
+    let mut root = path;
+    while let Some(parent) = root.parent {
+        root = parent;
+    }
+    match (key.as_str().bytes().next(), root.name.bytes().next()) {
+        (Some(wanted), Some(first)) if first.is_ascii_alphanumeric() => {
+            wanted == first.to_ascii_lowercase()
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,299 @@
+//! All subscribers with one filter: it is evaluated once for each batch and its frame encoded once, however many they are.
+//!
+//! A group evaluates its batches strictly in order, because `follow` remembers; whoever needs a result first does the
+//! work, and the others share it.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+
+use crate::event::Event;
+use crate::event_log::EventBatch;
+use crate::filter::Filter;
+use crate::lock;
+use crate::sse;
+use crate::subscriber::{Member, SubscriberId};
+
+/// What a filter wants of one batch, or of one page of a replay.
+#[derive(Debug)]
+pub(crate) struct Matches {
+    pub(crate) events: Vec<Arc<Event>>,
+    pub(crate) bytes: usize,
+    frame: OnceLock<Bytes>,
+    /// Held until the last subscriber has taken it.
+    _in_flight: Option<Arc<InFlight>>,
+}
+
+impl Matches {
+    pub(crate) fn new(events: Vec<Arc<Event>>, in_flight: Option<Arc<InFlight>>) -> Self {
+        let bytes = events.iter().map(|event| event.size).sum();
+        // What no subscriber will queue keeps nothing in flight.
+        let in_flight = in_flight.filter(|_| !events.is_empty());
+        Self { events, bytes, frame: OnceLock::new(), _in_flight: in_flight }
+    }
+
+    /// The SSE frame, encoded when first asked for.
+    pub(crate) fn frame(&self) -> Bytes {
+        self.frame.get_or_init(|| sse::trace(&self.events)).clone()
+    }
+
+    /// How many events there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.events.len() as u64
+    }
+}
+
+/// Counts the events of a batch as long as anybody still has to get it.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    events: usize,
+    total: Arc<AtomicUsize>,
+}
+
+impl InFlight {
+    pub(crate) fn new(events: usize, total: &Arc<AtomicUsize>) -> Arc<Self> {
+        total.fetch_add(events, Ordering::Relaxed);
+        Arc::new(Self { events, total: Arc::clone(total) })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.events, Ordering::Relaxed);
+    }
+}
+
+/// A batch on its way to the members of one group, with room for what the filter makes of it.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) batch: Arc<EventBatch>,
+    in_flight: Arc<InFlight>,
+    matches: OnceLock<Arc<Matches>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FilterGroup {
+    filter: Filter,
+    evaluation: Mutex<Evaluation>,
+    members: Mutex<BTreeMap<SubscriberId, Arc<Member>>>,
+    /// How many [`GroupHandle`]s there are.
+    holders: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Evaluation {
+    follow: FollowSet,
+    /// Sent to the members, evaluated by none yet: no more than the collector may be ahead of them.
+    pending: VecDeque<Arc<Delivery>>,
+}
+
+impl FilterGroup {
+    fn new(filter: Filter, follow_capacity: usize) -> Self {
+        let follow = FollowSet::new(follow_capacity);
+        Self {
+            filter,
+            evaluation: Mutex::new(Evaluation { follow, pending: VecDeque::new() }),
+            members: Mutex::default(),
+            holders: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Those who get what this group's filter matches, the longest-standing first.
+    pub(crate) fn members(&self) -> MutexGuard<'_, BTreeMap<SubscriberId, Arc<Member>>> {
+        lock(&self.members)
+    }
+
+    /// Puts a batch in line. Everything put in line before it will be evaluated before it.
+    pub(crate) fn enqueue(
+        &self,
+        batch: &Arc<EventBatch>,
+        in_flight: &Arc<InFlight>,
+    ) -> Arc<Delivery> {
+        let delivery = Arc::new(Delivery {
+            batch: Arc::clone(batch),
+            in_flight: Arc::clone(in_flight),
+            matches: OnceLock::new(),
+        });
+        lock(&self.evaluation).pending.push_back(Arc::clone(&delivery));
+        delivery
+    }
+
+    /// What the filter wants of a batch that was put in line.
+    pub(crate) fn evaluate(&self, delivery: &Delivery) -> Arc<Matches> {
+        if let Some(matches) = delivery.matches.get() {
+            return Arc::clone(matches);
+        }
+        let mut evaluation = lock(&self.evaluation);
+        while let Some(next) = evaluation.pending.pop_front() {
+            let events = evaluation.follow.select(&self.filter, &next.batch.events, None);
+            let matches = Matches::new(events, Some(Arc::clone(&next.in_flight)));
+            let matches = next.matches.get_or_init(|| Arc::new(matches));
+            if std::ptr::eq(&raw const *next, delivery) {
+                return Arc::clone(matches);
+            }
+        }
+        drop(evaluation);
+        // Somebody else evaluated it between the look and the lock.
+        Arc::clone(delivery.matches.get().expect("what was put in line is evaluated in line"))
+    }
+
+    /// What the filter wants of old events, by what a newcomer's replay and this group have followed since.
+    pub(crate) fn select_old(
+        &self,
+        follow: &mut FollowSet,
+        events: &[Arc<Event>],
+    ) -> Vec<Arc<Event>> {
+        let evaluation = lock(&self.evaluation);
+        follow.select(&self.filter, events, Some(&evaluation.follow))
+    }
+
+    /// From now on follows also what a newcomer's replay has found worth following.
+    pub(crate) fn adopt(&self, follow: &FollowSet) {
+        lock(&self.evaluation).follow.merge(follow);
+    }
+}
+
+/// The spans or traces that a filter has matched: the later events of each pass too. The oldest are forgotten first.
+///
+/// Kept as keyed hashes: 64 bits a span instead of its id, and nobody outside can make two collide.
+#[derive(Debug, Clone)]
+pub(crate) struct FollowSet {
+    capacity: usize,
+    hasher: RandomState,
+    /// Each subject with the offset of the event that made it followed.
+    since: HashMap<u64, u64>,
+    order: VecDeque<u64>,
+}
+
+impl FollowSet {
+    fn new(capacity: usize) -> Self {
+        let since = HashMap::new();
+        Self { capacity, hasher: RandomState::new(), since, order: VecDeque::new() }
+    }
+
+    /// An empty set that can be merged into this one later.
+    fn sibling(&self) -> Self {
+        Self { hasher: self.hasher.clone(), ..Self::new(self.capacity) }
+    }
+
+    /// The events that match, and those that belong to what has matched before, here or in the other set.
+    fn select(
+        &mut self,
+        filter: &Filter,
+        events: &[Arc<Event>],
+        other: Option<&Self>,
+    ) -> Vec<Arc<Event>> {
+        let wanted = |event: &&Arc<Event>| {
+            let subject = filter.follow().subject(event).map(|id| self.hasher.hash_one(id));
+            let matches = filter.matches(event);
+            let Some(subject) = subject else {
+                return matches;
+            };
+            if matches {
+                self.insert(subject, event.offset);
+                return true;
+            }
+            self.follows(subject, event.offset)
+                || other.is_some_and(|other| other.follows(subject, event.offset))
+        };
+        events.iter().filter(wanted).cloned().collect()
+    }
+
+    fn follows(&self, subject: u64, offset: u64) -> bool {
+        self.since.get(&subject).is_some_and(|since| *since <= offset)
+    }
+
+    fn insert(&mut self, subject: u64, offset: u64) {
+        if let Some(since) = self.since.get_mut(&subject) {
+            *since = offset.min(*since);
+            return;
+        }
+        if self.order.len() >= self.capacity
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.since.remove(&oldest);
+        }
+        self.since.insert(subject, offset);
+        self.order.push_back(subject);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for subject in &other.order {
+            if let Some(offset) = other.since.get(subject) {
+                self.insert(*subject, *offset);
+            }
+        }
+    }
+}
+
+/// All groups there are, one for each distinct filter.
+#[derive(Debug)]
+pub(crate) struct FilterGroups {
+    groups: DashMap<Box<str>, Arc<FilterGroup>>,
+    follow_capacity: usize,
+}
+
+impl FilterGroups {
+    pub(crate) fn new(follow_capacity: usize) -> Self {
+        Self { groups: DashMap::new(), follow_capacity }
+    }
+
+    /// The group of a filter, as long as the handle is held.
+    pub(crate) fn join(self: &Arc<Self>, filter: Filter) -> GroupHandle {
+        let group = self
+            .groups
+            .entry(filter.canonical().into())
+            .or_insert_with(|| Arc::new(FilterGroup::new(filter, self.follow_capacity)));
+        // Under the entry's lock, so that the group cannot be forgotten in between.
+        group.holders.fetch_add(1, Ordering::Relaxed);
+        GroupHandle { group: Arc::clone(&group), groups: Arc::clone(self) }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<FilterGroup>> {
+        self.groups.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+}
+
+/// A place in a group. The last one to be dropped takes the group with it.
+#[derive(Debug)]
+pub(crate) struct GroupHandle {
+    group: Arc<FilterGroup>,
+    groups: Arc<FilterGroups>,
+}
+
+impl GroupHandle {
+    /// An empty set of what is followed, for a replay.
+    pub(crate) fn new_follow_set(&self) -> FollowSet {
+        lock(&self.group.evaluation).follow.sibling()
+    }
+}
+
+impl std::ops::Deref for GroupHandle {
+    type Target = FilterGroup;
+
+    fn deref(&self) -> &FilterGroup {
+        &self.group
+    }
+}
+
+impl Drop for GroupHandle {
+    fn drop(&mut self) {
+        let canonical = self.group.filter.canonical();
+        self.groups
+            .groups
+            .remove_if(canonical, |_, group| group.holders.fetch_sub(1, Ordering::Relaxed) == 1);
+    }
+}

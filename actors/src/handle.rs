@@ -1,0 +1,227 @@
+//! The handle of a running hub: all that a host, or a route, does with it.
+//!
+//! A handle is cheap to clone. When the last one is dropped, the hub stops.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ractor::rpc::CallResult;
+use ractor::{Actor, ActorRef, RpcReplyPort};
+use tokio::sync::watch;
+
+use crate::collector::CollectorMessage;
+use crate::config::HubConfig;
+use crate::error::{HubEnd, IngestError, ShutdownError, StartError, SubscribeError, Unhealthy};
+use crate::event::NewEvent;
+use crate::hub::{Hub, HubMessage};
+use crate::hub_core::HubCore;
+use crate::measurement::{Measurement, MeasurementError};
+use crate::metric_store::{self, Sample};
+use crate::query::{MetricsQuery, TraceQuery};
+use crate::stats::HubStats;
+use crate::subscription::{MetricsSubscription, Subscription};
+
+/// A running hub.
+#[derive(Debug, Clone)]
+pub struct HubHandle {
+    core: Arc<HubCore>,
+    hub: Arc<OwnedHub>,
+    ended: watch::Receiver<Option<HubEnd>>,
+}
+
+/// Stops the hub when the last handle goes.
+#[derive(Debug)]
+struct OwnedHub(ActorRef<HubMessage>);
+
+impl Drop for OwnedHub {
+    fn drop(&mut self) {
+        self.0.stop(None);
+    }
+}
+
+impl HubHandle {
+    /// Starts a hub, on the tokio runtime that this is called on.
+    pub async fn start(config: HubConfig) -> Result<Self, StartError> {
+        let core = Arc::new(HubCore::new(config));
+        let (hub, finished) = Hub::spawn(None, Hub, Arc::clone(&core)).await.map_err(StartError)?;
+        let (sender, ended) = watch::channel(None);
+        let watched = Arc::clone(&core);
+        // Ends when the hub does.
+        tokio::spawn(async move {
+            let outcome = finished.await;
+            let asked = watched.draining.swap(true, Ordering::AcqRel);
+            let end = match outcome {
+                Ok(()) if asked => HubEnd::Stopped,
+                Ok(()) => HubEnd::Failed("it ended unasked; its log says why".to_owned()),
+                Err(error) => HubEnd::Failed(error.to_string()),
+            };
+            sender.send_replace(Some(end));
+        });
+        Ok(Self { core, hub: Arc::new(OwnedHub(hub)), ended })
+    }
+
+    /// Accepts events, all or none, waiting a while for room if there is none. What is accepted reaches every subscriber
+    /// that it matches and that keeps up; the others are told what they missed.
+    pub async fn ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
+        let (events, bytes) = self.measure(events)?;
+        let room = self.core.ingest_room.acquire_many(bytes);
+        match tokio::time::timeout(self.core.config.ingest_patience, room).await {
+            Ok(Ok(permit)) => permit.forget(),
+            Ok(Err(_)) | Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
+        }
+        self.accept(events)
+    }
+
+    /// Accepts events, all or none, at once or not at all. Never waits, and needs no runtime.
+    pub fn try_ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
+        let (events, bytes) = self.measure(events)?;
+        match self.core.ingest_room.try_acquire_many(bytes) {
+            Ok(permit) => permit.forget(),
+            Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
+        }
+        self.accept(events)
+    }
+
+    /// A subscription to events.
+    pub async fn subscribe(&self, query: TraceQuery) -> Result<Subscription, SubscribeError> {
+        self.call(|reply| HubMessage::Subscribe(query, reply))
+            .await
+            .unwrap_or(Err(SubscribeError::ShuttingDown))
+    }
+
+    /// A subscription to metrics.
+    pub async fn subscribe_metrics(
+        &self,
+        query: MetricsQuery,
+    ) -> Result<MetricsSubscription, SubscribeError> {
+        self.call(|reply| HubMessage::SubscribeMetrics(query, reply))
+            .await
+            .unwrap_or(Err(SubscribeError::ShuttingDown))
+    }
+
+    /// Records a measurement.
+    pub fn record(&self, measurement: Measurement) -> Result<(), MeasurementError> {
+        measurement.check()?;
+        if metric_store::is_own(&measurement.id) && measurement.attributes.is_empty() {
+            return Err(MeasurementError::Reserved(measurement.id));
+        }
+        self.core.metrics.record(measurement);
+        Ok(())
+    }
+
+    /// All metric series as they are now, the hub's own among them, sorted by name.
+    pub fn metrics(&self) -> Vec<Sample> {
+        self.core.sample()
+    }
+
+    /// What the hub has counted.
+    pub fn stats(&self) -> HubStats {
+        self.core.stats()
+    }
+
+    /// The hub's bounds.
+    pub fn config(&self) -> &HubConfig {
+        &self.core.config
+    }
+
+    /// Whether the collector answers within `timeout`.
+    pub async fn check_health(&self, timeout: Duration) -> Result<(), Unhealthy> {
+        let Some(collector) = self.core.collector() else {
+            return Err(Unhealthy(timeout));
+        };
+        match collector.call(CollectorMessage::GetHealth, Some(timeout)).await {
+            Ok(CallResult::Success(())) => Ok(()),
+            Ok(CallResult::SenderError | CallResult::Timeout) | Err(_) => Err(Unhealthy(timeout)),
+        }
+    }
+
+    /// Whether new work is welcome.
+    pub fn is_ready(&self) -> bool {
+        !self.core.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on refuses events and subscriptions; those that are there go on.
+    pub fn refuse_new_work(&self) {
+        self.core.draining.store(true, Ordering::Release);
+    }
+
+    /// Ends the hub: takes nothing new, hands over what was accepted, says `bye` to every subscriber, and waits until each
+    /// has taken it, until the deadline.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
+        self.refuse_new_work();
+        let farewell = async {
+            self.routed().await;
+            // A hub that is gone already has nobody left to wait for.
+            self.call(HubMessage::Drain).await;
+        };
+        tokio::time::timeout(deadline, farewell).await.ok();
+        let outcome = self.call(HubMessage::Stop).await.unwrap_or(Ok(()));
+        self.ended().await;
+        outcome
+    }
+
+    /// Waits until the hub has ended, and says why.
+    pub async fn ended(&self) -> HubEnd {
+        let mut ended = self.ended.clone();
+        let outcome = ended.wait_for(Option::is_some).await.map(|end| end.clone());
+        outcome.ok().flatten().unwrap_or(HubEnd::Stopped)
+    }
+
+    /// Breaks an actor on purpose, and waits until that has been done.
+    #[cfg(feature = "fault-injection")]
+    pub async fn inject(&self, fault: crate::fault::Fault) {
+        self.call(|reply| HubMessage::Inject(fault, reply)).await;
+    }
+
+    fn measure(&self, events: Vec<NewEvent>) -> Result<(Vec<(NewEvent, usize)>, u32), IngestError> {
+        let events: Vec<_> =
+            events.into_iter().map(|event| (event.size(), event)).map(|(n, e)| (e, n)).collect();
+        if !self.is_ready() {
+            return Err(self.refuse(&events, IngestError::ShuttingDown));
+        }
+        let bytes: usize = events.iter().map(|(_, size)| size).sum();
+        let limit = self.core.config.ingest_queue_bytes;
+        match u32::try_from(bytes) {
+            Ok(permits) if bytes <= limit => Ok((events, permits)),
+            _ => Err(self.refuse(&events, IngestError::BatchTooLarge { bytes, limit })),
+        }
+    }
+
+    fn accept(&self, events: Vec<(NewEvent, usize)>) -> Result<(), IngestError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        for (event, _) in &events {
+            if let Some(kind) = &event.kind {
+                self.core.metrics.count_event(kind);
+            }
+        }
+        self.core.counters.received.add(events.len() as u64);
+        self.core.log.accept(events, self.core.config.clock.now());
+        self.core.wake_collector();
+        Ok(())
+    }
+
+    fn refuse(&self, events: &[(NewEvent, usize)], error: IngestError) -> IngestError {
+        self.core.counters.refused.add(events.len() as u64);
+        error
+    }
+
+    /// Waits until the collector has routed all that was accepted: then all room is free again.
+    async fn routed(&self) {
+        let all = u32::try_from(self.core.config.ingest_queue_bytes).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.core.ingest_room.acquire_many(all).await.ok();
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> HubMessage,
+    ) -> Option<T> {
+        match self.hub.0.call(message, None).await {
+            Ok(CallResult::Success(reply)) => Some(reply),
+            Ok(CallResult::SenderError | CallResult::Timeout) | Err(_) => None,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The root supervisor: starts the collector, the samplers and the subscribers, and knows what to do when one ends.
+//!
+//! Supervision: has no supervisor of its own. When it fails, [`HubHandle::ended`](crate::HubHandle::ended) tells the host,
+//! and all its children end with it. The table of who is restarted stands in ARCHITECTURE.md.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent,
+};
+use tokio::time::Instant;
+
+use crate::collector::Collector;
+use crate::error::{ShutdownError, SubscribeError};
+use crate::hub_core::HubCore;
+use crate::metrics_slot::MetricsSlot;
+use crate::metrics_subscriber::{
+    MetricsSubscriber, MetricsSubscriberArguments, MetricsSubscriberMessage, Roster,
+};
+use crate::outbox::Outbox;
+use crate::query::{MetricsQuery, TraceQuery};
+use crate::sampler::{Sampler, SamplerArguments, SamplerMessage};
+use crate::sse::ByeReason;
+use crate::subscriber::{Subscriber, SubscriberArguments, SubscriberId, SubscriberMessage};
+use crate::subscription::{MetricsSubscription, Subscription};
+
+/// How many times the collector and the samplers may be restarted within [`RESTART_WINDOW`]. One that fails more often
+/// would fail forever: then the hub fails, and the host is told.
+const MAX_RESTARTS: usize = 10;
+const RESTART_WINDOW: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) enum HubMessage {
+    /// Replies with a new subscription.
+    Subscribe(TraceQuery, RpcReplyPort<Result<Subscription, SubscribeError>>),
+    /// Replies with a new metrics subscription.
+    SubscribeMetrics(MetricsQuery, RpcReplyPort<Result<MetricsSubscription, SubscribeError>>),
+    /// Says `bye` to all, and replies when all have gone.
+    Drain(RpcReplyPort<()>),
+    /// Ends everything, whoever is left.
+    Stop(RpcReplyPort<Result<(), ShutdownError>>),
+    /// Breaks something on purpose.
+    #[cfg(feature = "fault-injection")]
+    Inject(crate::fault::Fault, RpcReplyPort<()>),
+}
+
+pub(crate) struct Hub;
+
+pub(crate) struct HubState {
+    core: Arc<HubCore>,
+    collector: ActorRef<crate::collector::CollectorMessage>,
+    next_subscriber: u64,
+    subscribers: HashMap<ActorId, ActorRef<SubscriberMessage>>,
+    metrics_subscribers: HashMap<ActorId, ActorRef<MetricsSubscriberMessage>>,
+    samplers: HashMap<Duration, SamplerEntry>,
+    restarts: VecDeque<Instant>,
+    /// Who waits for the last subscriber to go.
+    drained: Option<RpcReplyPort<()>>,
+}
+
+struct SamplerEntry {
+    sampler: ActorRef<SamplerMessage>,
+    roster: Arc<Roster>,
+}
+
+/// How a child came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Asked,
+    Failed,
+}
+
+/// What the hub must do about it.
+enum Verdict {
+    Nothing,
+    RestartCollector,
+    RestartSampler(Duration),
+    Fail,
+}
+
+impl Actor for Hub {
+    type Msg = HubMessage;
+    type State = HubState;
+    type Arguments = Arc<HubCore>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        core: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let collector = start_collector(&myself, &core).await?;
+        Ok(HubState {
+            core,
+            collector,
+            next_subscriber: 0,
+            subscribers: HashMap::new(),
+            metrics_subscribers: HashMap::new(),
+            samplers: HashMap::new(),
+            restarts: VecDeque::new(),
+            drained: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            HubMessage::Subscribe(query, reply) => {
+                reply.send(state.subscribe(&myself, query).await).ok();
+            }
+            HubMessage::SubscribeMetrics(query, reply) => {
+                reply.send(state.subscribe_metrics(&myself, query).await).ok();
+            }
+            HubMessage::Drain(reply) => state.drain(reply),
+            HubMessage::Stop(reply) => {
+                reply.send(state.leftovers()).ok();
+                myself.stop(None);
+            }
+            #[cfg(feature = "fault-injection")]
+            HubMessage::Inject(fault, reply) => {
+                state.inject(fault);
+                reply.send(()).ok();
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let verdict = match event {
+            SupervisionEvent::ActorTerminated(child, Some(_), _) => {
+                state.child_exited(&child, Exit::Asked)
+            }
+            SupervisionEvent::ActorTerminated(child, None, _) => {
+                state.child_exited(&child, Exit::Failed)
+            }
+            SupervisionEvent::ActorFailed(child, error) => {
+                tracing::error!(%error, actor = %child.get_id(), "an actor failed");
+                state.child_exited(&child, Exit::Failed)
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
+                Verdict::Nothing
+            }
+        };
+        match verdict {
+            Verdict::Nothing => Ok(()),
+            Verdict::RestartCollector => state.restart_collector(&myself).await,
+            Verdict::RestartSampler(interval) => state.restart_sampler(&myself, interval).await,
+            Verdict::Fail => Err("its actors failed too often to go on".into()),
+        }
+    }
+}
+
+impl HubState {
+    async fn subscribe(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+        query: TraceQuery,
+    ) -> Result<Subscription, SubscribeError> {
+        let id = self.admit()?;
+        let config = &self.core.config;
+        let totals = Arc::clone(&self.core.counters);
+        let outbox = Outbox::new(config.subscriber_queue_bytes, config.stall_timeout, totals);
+        let outbox = Arc::new(outbox);
+        let arguments = SubscriberArguments {
+            id,
+            core: Arc::clone(&self.core),
+            group: self.core.groups.join(query.filter),
+            outbox: Arc::clone(&outbox),
+            replay: query.replay,
+        };
+        let spawned = Subscriber::spawn_linked(None, Subscriber, arguments, myself.get_cell());
+        let (subscriber, _) = spawned.await.map_err(could_not_start)?;
+        self.subscribers.insert(subscriber.get_id(), subscriber.clone());
+        Ok(Subscription::new(outbox, subscriber, &self.core.config))
+    }
+
+    async fn subscribe_metrics(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+        query: MetricsQuery,
+    ) -> Result<MetricsSubscription, SubscribeError> {
+        let id = self.admit()?;
+        let (sampler, roster) = self.sampler(myself, query.interval).await?;
+        let slot = Arc::new(MetricsSlot::new(Arc::clone(&self.core.counters)));
+        let arguments = MetricsSubscriberArguments {
+            id,
+            core: Arc::clone(&self.core),
+            roster,
+            selection: query.selection,
+            slot: Arc::clone(&slot),
+        };
+        let spawned =
+            MetricsSubscriber::spawn_linked(None, MetricsSubscriber, arguments, myself.get_cell());
+        let (subscriber, _) = spawned.await.map_err(could_not_start)?;
+        self.metrics_subscribers.insert(subscriber.get_id(), subscriber.clone());
+        // A sampler that has just died is replaced by one that begins with a frame for all.
+        sampler.cast(SamplerMessage::Welcome(id)).ok();
+        Ok(MetricsSubscription::new(slot, subscriber, &self.core.config))
+    }
+
+    fn admit(&mut self) -> Result<SubscriberId, SubscribeError> {
+        if self.core.draining.load(Ordering::Acquire) {
+            return Err(SubscribeError::ShuttingDown);
+        }
+        let limit = self.core.config.max_subscribers;
+        if self.subscribers.len() + self.metrics_subscribers.len() >= limit {
+            return Err(SubscribeError::TooMany { limit });
+        }
+        self.next_subscriber += 1;
+        Ok(SubscriberId(self.next_subscriber))
+    }
+
+    /// The sampler of an interval, started if nobody has asked for it so far.
+    async fn sampler(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+        interval: Duration,
+    ) -> Result<(ActorRef<SamplerMessage>, Arc<Roster>), SubscribeError> {
+        if let Some(entry) = self.samplers.get(&interval) {
+            return Ok((entry.sampler.clone(), Arc::clone(&entry.roster)));
+        }
+        let roster = Arc::new(Roster::default());
+        let sampler =
+            start_sampler(myself, &self.core, interval, &roster).await.map_err(could_not_start)?;
+        let entry = SamplerEntry { sampler: sampler.clone(), roster: Arc::clone(&roster) };
+        self.samplers.insert(interval, entry);
+        Ok((sampler, roster))
+    }
+
+    fn child_exited(&mut self, child: &ActorCell, exit: Exit) -> Verdict {
+        let id = child.get_id();
+        let was_subscriber = self.subscribers.remove(&id).is_some()
+            || self.metrics_subscribers.remove(&id).is_some();
+        if was_subscriber {
+            if exit == Exit::Failed {
+                self.core.counters.subscriber_failures.add(1);
+            }
+            self.stop_idle_samplers();
+            self.tell_if_drained();
+            return Verdict::Nothing;
+        }
+        let restart = if id == self.collector.get_id() {
+            Verdict::RestartCollector
+        } else {
+            let of_child = |(_, entry): &(&Duration, &SamplerEntry)| entry.sampler.get_id() == id;
+            match self.samplers.iter().find(of_child) {
+                Some((interval, _)) => Verdict::RestartSampler(*interval),
+                // A sampler that was stopped with its last subscriber.
+                None => return Verdict::Nothing,
+            }
+        };
+        if self.may_restart() { restart } else { Verdict::Fail }
+    }
+
+    fn may_restart(&mut self) -> bool {
+        let now = Instant::now();
+        self.restarts.retain(|restart| now - *restart < RESTART_WINDOW);
+        self.restarts.push_back(now);
+        self.restarts.len() <= MAX_RESTARTS
+    }
+
+    async fn restart_collector(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        self.core.counters.collector_restarts.add(1);
+        self.collector = start_collector(myself, &self.core).await?;
+        tracing::warn!("the collector was restarted");
+        Ok(())
+    }
+
+    async fn restart_sampler(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+        interval: Duration,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(entry) = self.samplers.get_mut(&interval) else {
+            return Ok(());
+        };
+        self.core.counters.sampler_restarts.add(1);
+        entry.sampler = start_sampler(myself, &self.core, interval, &entry.roster).await?;
+        tracing::warn!(?interval, "a sampler was restarted");
+        Ok(())
+    }
+
+    /// A sampler goes with its last subscriber.
+    fn stop_idle_samplers(&mut self) {
+        self.samplers.retain(|_, entry| {
+            let is_wanted = !entry.roster.members().is_empty();
+            if !is_wanted {
+                entry.sampler.stop(None);
+            }
+            is_wanted
+        });
+    }
+
+    fn drain(&mut self, reply: RpcReplyPort<()>) {
+        // One that is gone has ended its stream already.
+        for subscriber in self.subscribers.values() {
+            subscriber.cast(SubscriberMessage::Close(ByeReason::Shutdown)).ok();
+        }
+        for subscriber in self.metrics_subscribers.values() {
+            subscriber.cast(MetricsSubscriberMessage::Close(ByeReason::Shutdown)).ok();
+        }
+        self.drained = Some(reply);
+        self.tell_if_drained();
+    }
+
+    fn tell_if_drained(&mut self) {
+        if self.subscribers.is_empty()
+            && self.metrics_subscribers.is_empty()
+            && let Some(reply) = self.drained.take()
+        {
+            reply.send(()).ok();
+        }
+    }
+
+    fn leftovers(&self) -> Result<(), ShutdownError> {
+        match self.subscribers.len() + self.metrics_subscribers.len() {
+            0 => Ok(()),
+            left => Err(ShutdownError { left }),
+        }
+    }
+}
+
+async fn start_collector(
+    myself: &ActorRef<HubMessage>,
+    core: &Arc<HubCore>,
+) -> Result<ActorRef<crate::collector::CollectorMessage>, ractor::SpawnErr> {
+    let (collector, _) =
+        Collector::spawn_linked(None, Collector, Arc::clone(core), myself.get_cell()).await?;
+    core.set_collector(collector.clone());
+    Ok(collector)
+}
+
+async fn start_sampler(
+    myself: &ActorRef<HubMessage>,
+    core: &Arc<HubCore>,
+    interval: Duration,
+    roster: &Arc<Roster>,
+) -> Result<ActorRef<SamplerMessage>, ractor::SpawnErr> {
+    let arguments =
+        SamplerArguments { core: Arc::clone(core), interval, roster: Arc::clone(roster) };
+    let (sampler, _) = Sampler::spawn_linked(None, Sampler, arguments, myself.get_cell()).await?;
+    Ok(sampler)
+}
+
+fn could_not_start(error: ractor::SpawnErr) -> SubscribeError {
+    tracing::error!(%error, "an actor could not start");
+    SubscribeError::Failed
+}
+
+#[cfg(feature = "fault-injection")]
+impl HubState {
+    fn inject(&self, fault: crate::fault::Fault) {
+        use crate::collector::CollectorMessage;
+        use crate::fault::Fault;
+        let samplers = self.samplers.values().map(|entry| &entry.sampler);
+        // What is broken already needs no breaking.
+        match fault {
+            Fault::PanicCollector => self.collector.cast(CollectorMessage::Panic).unwrap_or(()),
+            Fault::PanicCollectorAfter(deliveries) => self.core.faults.panic_after(deliveries),
+            Fault::KillCollector => self.collector.kill(),
+            Fault::PanicSamplers => samplers.for_each(|sampler| {
+                sampler.cast(SamplerMessage::Panic).ok();
+            }),
+            Fault::KillSamplers => samplers.for_each(|sampler| sampler.kill()),
+            Fault::PanicSubscribers => {
+                for subscriber in self.subscribers.values() {
+                    subscriber.cast(SubscriberMessage::Panic).ok();
+                }
+                for subscriber in self.metrics_subscribers.values() {
+                    subscriber.cast(MetricsSubscriberMessage::Panic).ok();
+                }
+            }
+            Fault::KillSubscribers => {
+                self.subscribers.values().for_each(|subscriber| subscriber.kill());
+                self.metrics_subscribers.values().for_each(|subscriber| subscriber.kill());
+            }
+            Fault::PanicHub => panic!("a test asked for it"),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The actors of [telemetry-hub](https://github.com/telemetry-hub/telemetry-hub): a live telemetry hub to embed in a
+//! program of your own. Events go in; every subscriber gets those that its filter matches, live, and is told exactly
+//! what it missed. Memory is bounded throughout. Nothing here knows of HTTP.
+//!
+//! ```
+//! use telemetry_hub_actors::{Delivered, HubConfig, HubHandle, NewEvent, TraceQuery};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = HubHandle::start(HubConfig::default()).await?;
+//! let mut subscription = hub.subscribe(TraceQuery::parse("remote-ip=10.0.0.0/8", None)?).await?;
+//!
+//! hub.ingest(vec![NewEvent::new("auth.failed").with("remoteIp", "10.1.2.3")]).await?;
+//!
+//! let Some(Delivered::Events(events)) = subscription.next().await else { panic!() };
+//! assert_eq!(events[0].content().kind.as_deref(), Some("auth.failed"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod clock;
+mod collector;
+mod config;
+mod error;
+pub mod event;
+mod event_log;
+#[cfg(feature = "fault-injection")]
+mod fault;
+mod filter;
+mod filter_group;
+mod handle;
+mod hub;
+mod hub_core;
+mod key;
+mod level;
+mod match_index;
+mod measurement;
+mod metric_store;
+mod metrics_slot;
+mod metrics_subscriber;
+mod outbox;
+mod process;
+mod query;
+mod replay;
+mod sampler;
+mod selection;
+pub mod sse;
+mod stats;
+mod subscriber;
+mod subscription;
+mod value;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use clock::Clock;
+pub use config::HubConfig;
+pub use error::{HubEnd, IngestError, ShutdownError, StartError, SubscribeError, Unhealthy};
+pub use event::{CreatedAt, Event, EventId, NewEvent, Signal};
+#[cfg(feature = "fault-injection")]
+pub use fault::Fault;
+pub use filter::{Filter, Follow};
+pub use handle::HubHandle;
+pub use key::Key;
+pub use level::Level;
+pub use measurement::{Measurement, MeasurementError, MetricKind};
+pub use metric_store::{Sample, SampleValue, Summary};
+pub use query::{MetricsQuery, QueryError, QueryFault, Replay, Since, TraceQuery};
+pub use selection::Selection;
+pub use sse::{Bye, ByeReason, Gap, GapReason};
+pub use stats::{HubStats, SubscriptionStats};
+pub use subscription::{Delivered, MetricsSubscription, Subscription};
+pub use value::{Number, Object, Value};
+
+/// Locks, whoever panicked while holding it: what these locks guard is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,163 @@
+//! The place between a metrics subscriber and its client's stream: room for one frame, the newest.
+//!
+//! A frame that nobody took before the next came is replaced, and counted. That loses no total: a frame says how
+//! everything stands, and the next one says it again.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::lock;
+use crate::metric_store::Sample;
+use crate::sse::{self, Bye};
+use crate::stats::HubCounters;
+
+/// The series of one selection at one tick, encoded at most once, for all who asked for the same.
+#[derive(Debug)]
+pub(crate) struct MetricsFrame {
+    samples: Vec<Sample>,
+    encoded: OnceLock<Bytes>,
+}
+
+impl MetricsFrame {
+    pub(crate) fn new(samples: Vec<Sample>) -> Self {
+        Self { samples, encoded: OnceLock::new() }
+    }
+
+    pub(crate) fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    pub(crate) fn encoded(&self) -> Bytes {
+        self.encoded.get_or_init(|| sse::metrics(&self.samples)).clone()
+    }
+}
+
+/// What a stream takes out.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Frame(Arc<MetricsFrame>),
+    Bye(Bye),
+}
+
+#[derive(Debug)]
+pub(crate) struct MetricsSlot {
+    totals: Arc<HubCounters>,
+    state: Mutex<SlotState>,
+}
+
+#[derive(Debug, Default)]
+struct SlotState {
+    /// Whether a frame is in the subscriber's mailbox: no second one is sent after it.
+    in_mailbox: bool,
+    frame: Option<Arc<MetricsFrame>>,
+    bye: Option<Bye>,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl MetricsSlot {
+    pub(crate) fn new(totals: Arc<HubCounters>) -> Self {
+        Self { totals, state: Mutex::default() }
+    }
+
+    /// Whether a frame may be sent to the subscriber: there is never more than one in its mailbox.
+    pub(crate) fn reserve(&self) -> bool {
+        let mut state = lock(&self.state);
+        let free = !std::mem::replace(&mut state.in_mailbox, true);
+        if !free {
+            self.totals.metric_frames_replaced.add(1);
+        }
+        free
+    }
+
+    /// Puts in the frame that a place was reserved for.
+    pub(crate) fn put(&self, frame: Arc<MetricsFrame>) {
+        let mut state = lock(&self.state);
+        state.in_mailbox = false;
+        if !state.ended && state.frame.replace(frame).is_some() {
+            self.totals.metric_frames_replaced.add(1);
+        }
+        state.wake();
+    }
+
+    /// The last word.
+    pub(crate) fn finish(&self, bye: Bye) {
+        let mut state = lock(&self.state);
+        if !state.ended {
+            state.bye = Some(bye);
+            state.ended = true;
+            state.wake();
+        }
+    }
+
+    /// The subscriber is gone: after what is there, the stream ends.
+    pub(crate) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.wake();
+    }
+
+    /// The client is gone: nothing of it is kept.
+    pub(crate) fn close(&self) {
+        *lock(&self.state) = SlotState { ended: true, ..SlotState::default() };
+    }
+
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Taken>> {
+        let mut state = lock(&self.state);
+        if let Some(frame) = state.frame.take() {
+            return Poll::Ready(Some(Taken::Frame(frame)));
+        }
+        if let Some(bye) = state.bye.take() {
+            return Poll::Ready(Some(Taken::Bye(bye)));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl SlotState {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(slot: &MetricsSlot) -> String {
+        match slot.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => "-".to_owned(),
+            Poll::Ready(None) => "end".to_owned(),
+            Poll::Ready(Some(Taken::Bye(_))) => "bye".to_owned(),
+            Poll::Ready(Some(Taken::Frame(frame))) => frame.samples()[0].id().to_owned(),
+        }
+    }
+
+    fn frame(id: &str) -> Arc<MetricsFrame> {
+        Arc::new(MetricsFrame::new(vec![Sample::own_counter(id, 1)]))
+    }
+
+    #[test]
+    fn newest_frame_replaces_and_is_counted() {
+        let totals = Arc::new(HubCounters::default());
+        let slot = MetricsSlot::new(Arc::clone(&totals));
+        assert!(slot.reserve());
+        assert!(!slot.reserve());
+        slot.put(frame("a"));
+        assert!(slot.reserve());
+        slot.put(frame("b"));
+        assert_eq!(totals.metric_frames_replaced.get(), 2);
+        assert_eq!([take(&slot), take(&slot)], ["b", "-"]);
+        let bye = Bye { reason: sse::ByeReason::Shutdown, retry: std::time::Duration::ZERO };
+        slot.finish(bye);
+        assert_eq!([take(&slot), take(&slot)], ["bye", "end"]);
+    }
+}

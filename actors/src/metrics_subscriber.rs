@@ -1,0 +1,126 @@
+//! One metrics subscriber: owns the sending half of a client's metrics stream.
+//!
+//! Supervision: a *temporary* child of [`Hub`](crate::hub::Hub), never restarted: the stream ends, and the client
+//! reconnects. It is on its sampler's roster for as long as it lives, and no longer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::hub_core::{HubCore, SubscriberCount};
+use crate::lock;
+use crate::metrics_slot::{MetricsFrame, MetricsSlot};
+use crate::selection::Selection;
+use crate::sse::{Bye, ByeReason};
+use crate::subscriber::SubscriberId;
+use crate::subscription::jittered;
+
+#[derive(Debug)]
+pub(crate) enum MetricsSubscriberMessage {
+    /// Puts a frame where the stream finds it, in place of an older one. Never waits for the client.
+    Deliver(Arc<MetricsFrame>),
+    /// Says why the stream ends.
+    Close(ByeReason),
+    /// Fails on purpose.
+    #[cfg(feature = "fault-injection")]
+    Panic,
+}
+
+/// Who gets the frames of one sampler. Lives outside it, so that a restarted one knows whom to serve.
+#[derive(Debug, Default)]
+pub(crate) struct Roster(Mutex<BTreeMap<SubscriberId, Arc<MetricsMember>>>);
+
+/// A metrics subscriber as its sampler knows it.
+#[derive(Debug)]
+pub(crate) struct MetricsMember {
+    pub(crate) selection: Selection,
+    slot: Arc<MetricsSlot>,
+    subscriber: ActorRef<MetricsSubscriberMessage>,
+}
+
+impl MetricsMember {
+    /// Sends a frame, unless the last one is still in the mailbox.
+    pub(crate) fn send(&self, frame: &Arc<MetricsFrame>) {
+        if self.slot.reserve() {
+            // One that is gone is about to leave the roster.
+            self.subscriber.cast(MetricsSubscriberMessage::Deliver(Arc::clone(frame))).ok();
+        }
+    }
+}
+
+impl Roster {
+    pub(crate) fn members(&self) -> MutexGuard<'_, BTreeMap<SubscriberId, Arc<MetricsMember>>> {
+        lock(&self.0)
+    }
+}
+
+pub(crate) struct MetricsSubscriber;
+
+pub(crate) struct MetricsSubscriberArguments {
+    pub(crate) id: SubscriberId,
+    pub(crate) core: Arc<HubCore>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) selection: Selection,
+    pub(crate) slot: Arc<MetricsSlot>,
+}
+
+pub(crate) struct MetricsSubscriberState {
+    id: SubscriberId,
+    core: Arc<HubCore>,
+    roster: Arc<Roster>,
+    slot: Arc<MetricsSlot>,
+    _count: SubscriberCount,
+}
+
+impl Actor for MetricsSubscriber {
+    type Msg = MetricsSubscriberMessage;
+    type State = MetricsSubscriberState;
+    type Arguments = MetricsSubscriberArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let MetricsSubscriberArguments { id, core, roster, selection, slot } = arguments;
+        let member = MetricsMember { selection, slot: Arc::clone(&slot), subscriber: myself };
+        roster.members().insert(id, Arc::new(member));
+        let _count = SubscriberCount::take(&core);
+        Ok(MetricsSubscriberState { id, core, roster, slot, _count })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            MetricsSubscriberMessage::Deliver(frame) => state.slot.put(frame),
+            MetricsSubscriberMessage::Close(reason) => state.close(reason),
+            #[cfg(feature = "fault-injection")]
+            MetricsSubscriberMessage::Panic => panic!("a test asked for it"),
+        }
+        Ok(())
+    }
+}
+
+impl MetricsSubscriberState {
+    fn close(&self, reason: ByeReason) {
+        self.slot.finish(Bye { reason, retry: jittered(self.core.config.retry) });
+        self.leave();
+    }
+
+    fn leave(&self) {
+        self.roster.members().remove(&self.id);
+    }
+}
+
+/// Whatever ended the subscriber, its sampler forgets it and its stream ends.
+impl Drop for MetricsSubscriberState {
+    fn drop(&mut self) {
+        self.leave();
+        self.slot.end();
+    }
+}

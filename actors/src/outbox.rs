@@ -1,0 +1,408 @@
+//! The queue between a subscriber and its client's stream: bounded in bytes, and exact about what it could not take.
+//!
+//! The subscriber puts in and never waits; the stream takes out. At every moment matched = sent + missed + queued, and
+//! what was missed is told by a `gap` in its place: after what was queued before it, before what comes after.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::event::EventId;
+use crate::filter_group::Matches;
+use crate::lock;
+use crate::sse::{Bye, Gap, GapReason};
+use crate::stats::{HubCounters, SubscriptionStats};
+
+/// What a stream has to say, in order.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    Events(Arc<Matches>),
+    Gap(Gap),
+    CaughtUp { replayed: u64 },
+    Bye(Bye),
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    capacity: usize,
+    stall_timeout: Duration,
+    totals: Arc<HubCounters>,
+    state: Mutex<OutboxState>,
+}
+
+#[derive(Debug)]
+struct OutboxState {
+    queue: VecDeque<Item>,
+    bytes: usize,
+    /// What found no room and has not been told yet.
+    missed: Option<Missed>,
+    stats: SubscriptionStats,
+    /// When the client last took something, or the first item was queued for it.
+    last_taken: Instant,
+    waker: Option<Waker>,
+    /// A replay has stopped for lack of room.
+    refill_wanted: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Missed {
+    count: u64,
+    from: EventId,
+    to: EventId,
+}
+
+/// What became of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Queued,
+    Missed,
+    /// Missed as well, and the client has taken nothing for the stall timeout.
+    Stalled,
+}
+
+impl Outbox {
+    pub(crate) fn new(capacity: usize, stall_timeout: Duration, totals: Arc<HubCounters>) -> Self {
+        Self {
+            capacity,
+            stall_timeout,
+            totals,
+            state: Mutex::new(OutboxState {
+                queue: VecDeque::new(),
+                bytes: 0,
+                missed: None,
+                stats: SubscriptionStats::default(),
+                last_taken: Instant::now(),
+                waker: None,
+                refill_wanted: false,
+                ended: false,
+            }),
+        }
+    }
+
+    /// Queues what a batch has for this subscriber, or counts it as missed.
+    pub(crate) fn offer(&self, matches: Arc<Matches>) -> Offer {
+        if matches.events.is_empty() {
+            return Offer::Queued;
+        }
+        let mut state = lock(&self.state);
+        state.stats.matched += matches.count();
+        if !state.has_room_for(matches.bytes, self.capacity) {
+            self.totals.missed.add(matches.count());
+            state.miss(&matches);
+            let stalled = state.last_taken.elapsed() >= self.stall_timeout;
+            return if stalled { Offer::Stalled } else { Offer::Missed };
+        }
+        if let Some(gap) = state.take_gap() {
+            state.queue.push_back(Item::Gap(gap));
+        }
+        state.push_events(matches);
+        state.wake();
+        Offer::Queued
+    }
+
+    /// Queues a page of a replay, for which [`has_room_to_refill`](Self::has_room_to_refill) has found room.
+    pub(crate) fn push_replayed(&self, matches: Arc<Matches>) {
+        if matches.events.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.stats.matched += matches.count();
+        state.push_events(matches);
+        state.wake();
+    }
+
+    /// Whether a replay may go on now. If not, the stream will ask for more when there is room again.
+    pub(crate) fn has_room_to_refill(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.refill_wanted = state.bytes > self.capacity / 2;
+        !state.refill_wanted
+    }
+
+    /// Queues something that is no event.
+    pub(crate) fn push(&self, item: Item) {
+        let mut state = lock(&self.state);
+        state.queue.push_back(item);
+        state.wake();
+    }
+
+    /// The last word: what is queued, what was missed, then `bye`.
+    pub(crate) fn finish(&self, bye: Bye) {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return;
+        }
+        if let Some(gap) = state.take_gap() {
+            state.queue.push_back(Item::Gap(gap));
+        }
+        state.queue.push_back(Item::Bye(bye));
+        state.ended = true;
+        state.wake();
+    }
+
+    /// The last word to a client that does not read: all that was queued for it is missed.
+    pub(crate) fn cut(&self, bye: Bye) {
+        let mut state = lock(&self.state);
+        state.bytes = 0;
+        for item in std::mem::take(&mut state.queue) {
+            match item {
+                Item::Events(matches) => {
+                    state.stats.queued -= matches.count();
+                    self.totals.missed.add(matches.count());
+                    state.miss(&matches);
+                }
+                Item::Gap(gap) => state.queue.push_back(Item::Gap(gap)),
+                Item::CaughtUp { .. } | Item::Bye(_) => {}
+            }
+        }
+        drop(state);
+        self.finish(bye);
+    }
+
+    /// The subscriber is gone: after what is queued, the stream ends.
+    pub(crate) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.wake();
+    }
+
+    /// The client is gone: nothing of it is kept.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.queue = VecDeque::new();
+        state.waker = None;
+    }
+
+    /// The next thing to say; `None` after the last.
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        let mut state = lock(&self.state);
+        if let Some(item) = state.take() {
+            if let Item::Events(matches) = &item {
+                self.totals.delivered.add(matches.count());
+            }
+            return Poll::Ready(Some(item));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether a replay that had stopped for lack of room can go on. True once for each stop.
+    pub(crate) fn take_refill(&self) -> bool {
+        let mut state = lock(&self.state);
+        let refill = state.refill_wanted && state.bytes <= self.capacity / 2;
+        if refill {
+            state.refill_wanted = false;
+        }
+        refill
+    }
+
+    pub(crate) fn stats(&self) -> SubscriptionStats {
+        lock(&self.state).stats
+    }
+}
+
+impl OutboxState {
+    /// After a gap there is room again only once the client has taken half of what was queued, so that one long gap
+    /// does not become many short ones. An empty queue takes anything.
+    fn has_room_for(&self, bytes: usize, capacity: usize) -> bool {
+        let fits = self.bytes + bytes <= capacity;
+        let recovered = self.missed.is_none() || self.bytes <= capacity / 2;
+        self.queue.is_empty() || (fits && recovered)
+    }
+
+    fn push_events(&mut self, matches: Arc<Matches>) {
+        if self.queue.is_empty() {
+            self.last_taken = Instant::now();
+        }
+        self.bytes += matches.bytes;
+        self.stats.queued += matches.count();
+        self.queue.push_back(Item::Events(matches));
+    }
+
+    fn take(&mut self) -> Option<Item> {
+        let Some(item) = self.queue.pop_front() else {
+            return self.take_gap().map(Item::Gap);
+        };
+        self.last_taken = Instant::now();
+        if let Item::Events(matches) = &item {
+            self.bytes -= matches.bytes;
+            self.stats.queued -= matches.count();
+            self.stats.sent += matches.count();
+        }
+        Some(item)
+    }
+
+    fn miss(&mut self, matches: &Matches) {
+        let (Some(first), Some(last)) = (matches.events.first(), matches.events.last()) else {
+            return;
+        };
+        self.stats.missed += matches.count();
+        let missed = self.missed.get_or_insert(Missed { count: 0, from: first.id, to: last.id });
+        missed.count += matches.count();
+        missed.from = missed.from.min(first.id);
+        missed.to = missed.to.max(last.id);
+    }
+
+    fn take_gap(&mut self) -> Option<Gap> {
+        let Missed { count, from, to } = self.missed.take()?;
+        let (from, to) = (Some(from), Some(to));
+        Some(Gap { reason: GapReason::Slow, missed: Some(count), from, to })
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::event::{CreatedAt, Event, NewEvent};
+
+    fn outbox(capacity: usize) -> Outbox {
+        Outbox::new(capacity, Duration::from_secs(30), Arc::default())
+    }
+
+    fn id(number: u64) -> EventId {
+        format!("00000000-0000-7000-8000-{number:012}").parse().unwrap()
+    }
+
+    /// `count` events from `first` on, each of a size of 10.
+    fn matches(first: u64, count: u64) -> Arc<Matches> {
+        let event = |number| {
+            Arc::new(Event {
+                id: id(number),
+                offset: number,
+                size: 10,
+                created_at: CreatedAt::new(jiff::Timestamp::UNIX_EPOCH, 0),
+                content: NewEvent::default(),
+            })
+        };
+        Arc::new(Matches::new((first..first + count).map(event).collect(), None))
+    }
+
+    /// What the stream says now, in short.
+    fn take(outbox: &Outbox) -> String {
+        match outbox.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => "-".to_owned(),
+            Poll::Ready(None) => "end".to_owned(),
+            Poll::Ready(Some(Item::Events(matches))) => format!("{} events", matches.count()),
+            Poll::Ready(Some(Item::Gap(gap))) => {
+                let number =
+                    |id: Option<EventId>| id.unwrap().to_string()[24..].parse::<u64>().unwrap();
+                format!(
+                    "gap of {} from {} to {}",
+                    gap.missed.unwrap(),
+                    number(gap.from),
+                    number(gap.to)
+                )
+            }
+            Poll::Ready(Some(Item::CaughtUp { replayed })) => format!("caught up {replayed}"),
+            Poll::Ready(Some(Item::Bye(bye))) => format!("bye {:?}", bye.reason),
+        }
+    }
+
+    #[track_caller]
+    fn check_law(outbox: &Outbox, matched: u64) {
+        let stats = outbox.stats();
+        assert_eq!(stats.matched, matched);
+        assert_eq!(stats.matched, stats.sent + stats.missed + stats.queued, "{stats:?}");
+    }
+
+    const BYE: Bye = Bye { reason: crate::sse::ByeReason::Stalled, retry: Duration::ZERO };
+
+    #[test]
+    fn full_outbox_counts_and_tells_in_its_place() {
+        let outbox = outbox(40);
+        assert_eq!(outbox.offer(matches(1, 2)), Offer::Queued);
+        assert_eq!(outbox.offer(matches(3, 2)), Offer::Queued);
+        assert_eq!(outbox.offer(matches(5, 1)), Offer::Missed);
+        assert_eq!(outbox.offer(matches(6, 3)), Offer::Missed);
+        check_law(&outbox, 8);
+        assert_eq!(take(&outbox), "2 events");
+        assert_eq!(outbox.offer(matches(9, 1)), Offer::Queued);
+        check_law(&outbox, 9);
+        assert_eq!(take(&outbox), "2 events");
+        assert_eq!(take(&outbox), "gap of 4 from 5 to 8");
+        assert_eq!(take(&outbox), "1 events");
+        assert_eq!(take(&outbox), "-");
+        check_law(&outbox, 9);
+    }
+
+    #[test]
+    fn gap_is_told_though_nothing_comes_after_it() {
+        let outbox = outbox(10);
+        outbox.offer(matches(1, 1));
+        outbox.offer(matches(2, 1));
+        assert_eq!(take(&outbox), "1 events");
+        assert_eq!(take(&outbox), "gap of 1 from 2 to 2");
+        assert_eq!(take(&outbox), "-");
+    }
+
+    #[test]
+    fn empty_outbox_takes_a_batch_of_any_size() {
+        let outbox = outbox(1);
+        assert_eq!(outbox.offer(matches(1, 100)), Offer::Queued);
+        assert_eq!(outbox.offer(matches(101, 1)), Offer::Missed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_takes_nothing_is_stalled_and_cut() {
+        let outbox = outbox(10);
+        outbox.offer(matches(1, 1));
+        tokio::time::advance(Duration::from_secs(29)).await;
+        assert_eq!(outbox.offer(matches(2, 1)), Offer::Missed);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(outbox.offer(matches(3, 1)), Offer::Stalled);
+        outbox.cut(BYE);
+        assert_eq!(take(&outbox), "gap of 3 from 1 to 3");
+        assert_eq!(take(&outbox), "bye Stalled");
+        assert_eq!(take(&outbox), "end");
+        check_law(&outbox, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_reads_slowly_is_not_stalled() {
+        let outbox = outbox(20);
+        for number in 0..100 {
+            assert_ne!(outbox.offer(matches(number, 1)), Offer::Stalled);
+            tokio::time::advance(Duration::from_secs(20)).await;
+            take(&outbox);
+        }
+    }
+
+    #[test]
+    fn bye_comes_last() {
+        let outbox = outbox(10);
+        outbox.offer(matches(1, 1));
+        outbox.offer(matches(2, 1));
+        outbox.finish(BYE);
+        let said: Vec<_> = (0..4).map(|_| take(&outbox)).collect();
+        assert_eq!(said, ["1 events", "gap of 1 from 2 to 2", "bye Stalled", "end"]);
+    }
+
+    #[test]
+    fn replay_stops_at_half_and_goes_on_once() {
+        let outbox = outbox(40);
+        assert!(outbox.has_room_to_refill());
+        outbox.push_replayed(matches(1, 3));
+        assert!(!outbox.has_room_to_refill());
+        assert!(!outbox.take_refill());
+        take(&outbox);
+        assert!(outbox.take_refill());
+        assert!(!outbox.take_refill());
+    }
+}

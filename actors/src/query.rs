@@ -1,0 +1,331 @@
+//! What a subscriber asks for, read from the query string of a URL. A bad parameter is refused by its name, before any
+//! actor exists; nothing is ignored.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::event::EventId;
+use crate::filter::{Filter, FilterBuilder};
+use crate::key::Key;
+use crate::selection::Selection;
+
+/// How long a parameter's name or value may be, in bytes.
+const MAX_PARAMETER_BYTES: usize = 1024;
+
+/// The shortest and the longest interval of a metrics stream.
+const INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The interval of a metrics stream that names none.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A parameter that cannot be, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct QueryError {
+    /// The parameter's name as the client wrote it.
+    pub parameter: String,
+    /// What is wrong with it.
+    pub fault: QueryFault,
+}
+
+/// What can be wrong with a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each says what it is in its message")]
+pub enum QueryFault {
+    #[error("unknown level; known are trace, debug, info, warn, error and fatal")]
+    UnknownLevel,
+    #[error("unknown value; known are span, trace and none")]
+    UnknownFollow,
+    #[error("not a key: it has a control character, or no letter or digit")]
+    MalformedKey,
+    #[error("over 1 KiB")]
+    TooLong,
+    #[error("more than 32 filters in one query")]
+    TooManyFilters,
+    #[error("more than 256 names in one query")]
+    TooManyNames,
+    #[error("may be given only once")]
+    Repeated,
+    #[error("not a whole number from 0 up")]
+    NotACount,
+    #[error("neither a duration (5m), nor a time (RFC 3339), nor the id of an event")]
+    NotAStart,
+    #[error("not the id of an event")]
+    NotAnId,
+    #[error("not a duration from 0.1 s to 1 h; write seconds, or a unit with them (500ms, 2s, 1m)")]
+    NotAnInterval,
+    #[error("unknown parameter; known are metrics, interval and token")]
+    UnknownParameter,
+    #[error("not supported by this hub")]
+    NotSupported,
+    #[error("not UTF-8")]
+    NotUtf8,
+}
+
+impl QueryFault {
+    fn of(self, parameter: &str) -> QueryError {
+        QueryError { parameter: parameter.to_owned(), fault: self }
+    }
+}
+
+/// A subscription to live events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceQuery {
+    /// Which events.
+    pub filter: Filter,
+    /// What to replay before the first live event; `None` for nothing.
+    pub replay: Option<Replay>,
+}
+
+/// What to replay: the last so many, of those since a point, or of all that the hub still has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// No event before this.
+    pub since: Option<Since>,
+    /// No more than this many, the last ones.
+    pub last: Option<usize>,
+}
+
+/// Where a replay begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// After the event with this id.
+    Event(EventId),
+    /// At the first event that arrived at this time.
+    Time(Timestamp),
+    /// At the first event that arrived no longer ago than this.
+    Ago(Duration),
+}
+
+impl TraceQuery {
+    /// Every event from now on.
+    pub fn everything() -> Self {
+        Self { filter: Filter::everything(), replay: None }
+    }
+
+    /// Reads the query string of a URL, and the `Last-Event-ID` that came with it, which wins over any other start: a
+    /// client that reconnects repeats its URL.
+    pub fn parse(query: &str, last_event_id: Option<&str>) -> Result<Self, QueryError> {
+        let mut filter = FilterBuilder::default();
+        let mut resume = None;
+        let mut since = None;
+        let mut last = None;
+        for (name, value) in parameters(query)? {
+            let key = Key::new(&name);
+            let result = match key.as_ref().map_or("", Key::as_str) {
+                "filter" => filter.broad(&value),
+                "level" => filter.level(&value),
+                "follow" => filter.follow(&value),
+                "replay" => once(&mut last, value.parse().map_err(|_| QueryFault::NotACount)),
+                "since" => once(&mut since, value.parse()),
+                "last-event-id" => {
+                    once(&mut resume, value.parse().map_err(|_| QueryFault::NotAnId))
+                }
+                "where" | "max-rate" => Err(QueryFault::NotSupported),
+                // Whoever may ask at all may ask everything, so far.
+                "token" => Ok(()),
+                _ => filter.key(&name, &value),
+            };
+            result.map_err(|fault| fault.of(&name))?;
+        }
+        if let Some(header) = last_event_id.filter(|id| !id.is_empty()) {
+            let id = header.parse().map_err(|_| QueryFault::NotAnId.of("Last-Event-ID"))?;
+            resume = Some(id);
+        }
+        let replay = match (resume, since, last) {
+            (Some(id), _, _) => Some(Replay { since: Some(Since::Event(id)), last: None }),
+            (None, None, None) => None,
+            (None, since, last) => Some(Replay { since, last }),
+        };
+        Ok(Self { filter: filter.build(), replay })
+    }
+}
+
+impl FromStr for Since {
+    type Err = QueryFault;
+
+    fn from_str(text: &str) -> Result<Self, QueryFault> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Event(id));
+        }
+        if let Ok(duration) = text.parse::<SignedDuration>() {
+            return duration.try_into().map(Self::Ago).map_err(|_| QueryFault::NotAStart);
+        }
+        // In a query string a plus sign that nobody escaped has become a space.
+        let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
+        time.map(Self::Time).map_err(|_| QueryFault::NotAStart)
+    }
+}
+
+/// A subscription to metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsQuery {
+    /// Which series.
+    pub selection: Selection,
+    /// How often.
+    pub interval: Duration,
+}
+
+impl MetricsQuery {
+    /// Every series, as often as `interval` says.
+    pub fn everything(interval: Duration) -> Self {
+        Self { selection: Selection::everything(), interval }
+    }
+
+    /// Reads the query string of a URL.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let mut selection = Selection::everything();
+        let mut interval = None;
+        for (name, value) in parameters(query)? {
+            let key = Key::new(&name);
+            let result = match key.as_ref().map_or("", Key::as_str) {
+                "metrics" => selection.add(&value),
+                "interval" => once(&mut interval, parse_interval(&value)),
+                "token" => Ok(()),
+                _ => Err(QueryFault::UnknownParameter),
+            };
+            result.map_err(|fault| fault.of(&name))?;
+        }
+        Ok(Self { selection, interval: interval.unwrap_or(DEFAULT_INTERVAL) })
+    }
+}
+
+/// Seconds, or a number with a unit.
+fn parse_interval(text: &str) -> Result<Duration, QueryFault> {
+    let interval = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => text.parse::<SignedDuration>().ok().and_then(|interval| interval.try_into().ok()),
+    };
+    interval.filter(|interval| INTERVALS.contains(interval)).ok_or(QueryFault::NotAnInterval)
+}
+
+fn once<T>(slot: &mut Option<T>, value: Result<T, QueryFault>) -> Result<(), QueryFault> {
+    match slot.replace(value?) {
+        Some(_) => Err(QueryFault::Repeated),
+        None => Ok(()),
+    }
+}
+
+/// A name and a value.
+type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// The parameters of a query string, decoded.
+fn parameters(query: &str) -> Result<Vec<Parameter<'_>>, QueryError> {
+    for pair in query.split('&') {
+        if percent_encoding::percent_decode_str(pair).decode_utf8().is_err() {
+            return Err(QueryFault::NotUtf8.of(pair.split('=').next().unwrap_or(pair)));
+        }
+    }
+    let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    for (name, value) in &parameters {
+        if name.len() > MAX_PARAMETER_BYTES || value.len() > MAX_PARAMETER_BYTES {
+            let name: String = name.chars().take(64).collect();
+            return Err(QueryFault::TooLong.of(&name));
+        }
+    }
+    Ok(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_bad(query: &str, parameter: &str, fault: QueryFault) {
+        assert_eq!(TraceQuery::parse(query, None), Err(fault.of(parameter)), "{query}");
+    }
+
+    #[track_caller]
+    fn check_filter(query: &str, canonical: &str) {
+        assert_eq!(TraceQuery::parse(query, None).unwrap().filter.canonical(), canonical);
+    }
+
+    #[track_caller]
+    fn check_replay(query: &str, header: Option<&str>, since: Option<Since>, last: Option<usize>) {
+        let query = TraceQuery::parse(query, header).unwrap();
+        assert_eq!(query.replay, Some(Replay { since, last }));
+    }
+
+    #[test]
+    fn filters_that_ask_for_the_same_are_equal() {
+        let canonical = "filter=x&level=WARN&remote-ip=1&remote-ip=2&follow=span";
+        check_filter("remoteIp=2&filter=x&level=error&remote.ip=1&level=warn", canonical);
+        check_filter(
+            "remote_ip=1&RemoteIP=2&level=warning&filter=x&filter=x&follow=span",
+            canonical,
+        );
+        check_filter("data.a=1&a=1", "a=1&data.a=1&follow=span");
+        check_filter("follow=trace", "follow=none");
+        check_filter("a=b+c%26", "a=b+c%26&follow=span");
+    }
+
+    #[test]
+    fn bad_parameters_are_refused_by_name() {
+        check_bad("level=loud", "level", QueryFault::UnknownLevel);
+        check_bad("follow=x", "follow", QueryFault::UnknownFollow);
+        check_bad("=x", "", QueryFault::MalformedKey);
+        check_bad("data.=x", "data.", QueryFault::MalformedKey);
+        check_bad("a%0Ab=x", "a\nb", QueryFault::MalformedKey);
+        check_bad("replay=-1", "replay", QueryFault::NotACount);
+        check_bad("replay=", "replay", QueryFault::NotACount);
+        check_bad("since=soon", "since", QueryFault::NotAStart);
+        check_bad("since=-5m", "since", QueryFault::NotAStart);
+        check_bad("since=5m&since=6m", "since", QueryFault::Repeated);
+        check_bad("last-event-id=7", "last-event-id", QueryFault::NotAnId);
+        check_bad("where=true", "where", QueryFault::NotSupported);
+        check_bad("k=%FF", "k", QueryFault::NotUtf8);
+        check_bad(&format!("k={}", "x".repeat(1025)), "k", QueryFault::TooLong);
+        let many: String = (0..33).map(|n| format!("k{n}=1&")).collect();
+        check_bad(many.trim_end_matches('&'), "k32", QueryFault::TooManyFilters);
+        assert_eq!(TraceQuery::parse("", Some("x")), Err(QueryFault::NotAnId.of("Last-Event-ID")));
+        assert!(TraceQuery::parse(&format!("k={}", "x".repeat(1024)), Some("")).is_ok());
+    }
+
+    #[test]
+    fn starts() {
+        let id = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000";
+        let event = Some(Since::Event(id.parse().unwrap()));
+        let time: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        check_replay("replay=5", None, None, Some(5));
+        check_replay(
+            "since=90s&replay=5",
+            None,
+            Some(Since::Ago(Duration::from_secs(90))),
+            Some(5),
+        );
+        check_replay("since=1h30m", None, Some(Since::Ago(Duration::from_secs(5400))), None);
+        check_replay("since=2026-11-22T12:00:00+02:00", None, Some(Since::Time(time)), None);
+        check_replay(&format!("since={id}"), None, event, None);
+        check_replay("replay=5&since=5m", Some(id), event, None);
+        check_replay(&format!("lastEventId={id}&replay=3"), None, event, None);
+        assert_eq!(TraceQuery::parse("a=1", None).unwrap().replay, None);
+    }
+
+    #[test]
+    fn intervals() {
+        let parse = |text: &str| MetricsQuery::parse(&format!("interval={text}"));
+        for (text, milliseconds) in [
+            ("1", 1000),
+            ("0.1", 100),
+            ("500ms", 500),
+            ("2s", 2000),
+            ("1m", 60_000),
+            ("3600", 3_600_000),
+        ] {
+            assert_eq!(
+                parse(text).unwrap().interval,
+                Duration::from_millis(milliseconds),
+                "{text}"
+            );
+        }
+        for text in ["0", "-1", "NaN", "1e99", "inf", "0.09", "3601", "2h", "", "soon", "-2s"] {
+            assert_eq!(parse(text), Err(QueryFault::NotAnInterval.of("interval")), "{text}");
+        }
+        assert_eq!(MetricsQuery::parse("").unwrap().interval, DEFAULT_INTERVAL);
+        assert_eq!(MetricsQuery::parse("metric=x"), Err(QueryFault::UnknownParameter.of("metric")));
+    }
+}

@@ -1,0 +1,170 @@
+//! Replay: what the log still has of a subscriber's events, page by page as its client reads, and then the join with the
+//! live events, with neither a hole nor a double.
+//!
+//! While it replays, a subscriber gets nothing live: what is accepted meanwhile is in the log, ahead of it. The last page
+//! and the joining happen under the lock of the group's members, past which no batch can slip.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::event::EventId;
+use crate::event_log::{EventBatch, EventLog, Expired, Page};
+use crate::filter::Follow;
+use crate::filter_group::{FilterGroup, FollowSet, GroupHandle, Matches};
+use crate::hub_core::HubCore;
+use crate::outbox::{Item, Outbox};
+use crate::query::Replay;
+use crate::sse::{Gap, GapReason};
+use crate::subscriber::{Member, SubscriberId};
+
+/// How much of the log one step reads: what two milliseconds of one core can filter.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// The state of one subscriber's replay.
+#[derive(Debug)]
+pub(crate) struct Replayer {
+    /// The next batch to read.
+    position: u64,
+    /// Events up to this one are not sent. They may still tell what to follow.
+    after: EventId,
+    /// While the last `n` matching events are being looked for.
+    search: Option<Search>,
+    follow: FollowSet,
+    replayed: u64,
+}
+
+/// Finds the event after which exactly the last `last` matching ones come.
+#[derive(Debug)]
+struct Search {
+    last: usize,
+    /// The ids of the last `last + 1` matching events.
+    found: VecDeque<EventId>,
+}
+
+/// How a replay goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// With the next step, at once.
+    Again,
+    /// When the client has read some.
+    Wait,
+    /// It is over; the subscriber has joined the live events.
+    Done,
+}
+
+impl Replayer {
+    pub(crate) fn new(
+        core: &HubCore,
+        group: &GroupHandle,
+        outbox: &Outbox,
+        replay: Replay,
+    ) -> Self {
+        let start = core.log.start(replay.since, core.config.clock.now());
+        if let Some(Expired { from, to }) = start.expired {
+            outbox.push(Item::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }));
+        }
+        Self {
+            position: first_position(&core.log, group, start.position),
+            after: start.after,
+            search: replay.last.map(|last| Search { last, found: VecDeque::new() }),
+            follow: group.new_follow_set(),
+            replayed: 0,
+        }
+    }
+
+    /// Reads a page. After the last one, calls `join` with the position from which the events are live.
+    pub(crate) fn step(
+        &mut self,
+        log: &EventLog,
+        group: &GroupHandle,
+        outbox: &Outbox,
+        join: impl FnOnce(&mut BTreeMap<SubscriberId, Arc<Member>>, u64),
+    ) -> Step {
+        if self.search.is_some() {
+            return self.search_page(log, group);
+        }
+        if !outbox.has_room_to_refill() {
+            return Step::Wait;
+        }
+        let page = log.read(self.position, PAGE_BYTES);
+        let is_last = page.is_last;
+        self.send_page(page, group, outbox);
+        if !is_last {
+            return Step::Again;
+        }
+        let mut members = group.members();
+        let page = log.read(self.position, PAGE_BYTES);
+        if !page.is_last {
+            return Step::Again;
+        }
+        self.send_page(page, group, outbox);
+        group.adopt(&self.follow);
+        outbox.push(Item::CaughtUp { replayed: self.replayed });
+        join(&mut members, self.position);
+        Step::Done
+    }
+
+    fn send_page(&mut self, page: Page, group: &FilterGroup, outbox: &Outbox) {
+        if let Some(lost) = page.lost_through.filter(|lost| *lost > self.after) {
+            // Evicted while this client was reading what came before it.
+            let gap = Gap { reason: GapReason::Expired, missed: None, from: None, to: Some(lost) };
+            outbox.push(Item::Gap(gap));
+            self.after = lost;
+        }
+        for batch in page.batches {
+            let mut events = group.select_old(&mut self.follow, &batch.events);
+            events.retain(|event| event.id > self.after);
+            let matches = Matches::new(events, None);
+            self.replayed += matches.count();
+            outbox.push_replayed(Arc::new(matches));
+            self.position = batch.position + 1;
+        }
+    }
+
+    /// Looks through a page for the last matching events. After the last one, the sending begins.
+    fn search_page(&mut self, log: &EventLog, group: &GroupHandle) -> Step {
+        let page = log.read(self.position, PAGE_BYTES);
+        for batch in &page.batches {
+            self.search_batch(batch, group);
+        }
+        if page.is_last
+            && let Some(search) = self.search.take()
+        {
+            self.after = search.boundary().unwrap_or(self.after);
+            self.position = first_position(log, group, log.position_after(self.after));
+            self.follow = group.new_follow_set();
+        }
+        Step::Again
+    }
+
+    fn search_batch(&mut self, batch: &EventBatch, group: &FilterGroup) {
+        let events = group.select_old(&mut self.follow, &batch.events);
+        self.position = batch.position + 1;
+        if let Some(search) = &mut self.search {
+            let wanted = events.iter().map(|event| event.id).filter(|id| *id > self.after);
+            wanted.for_each(|id| search.note(id));
+        }
+    }
+}
+
+impl Search {
+    fn note(&mut self, id: EventId) {
+        if self.found.len() > self.last {
+            self.found.pop_front();
+        }
+        self.found.push_back(id);
+    }
+
+    /// The event before the wanted ones, if there are more than are wanted.
+    fn boundary(&self) -> Option<EventId> {
+        if self.found.len() > self.last { self.found.front().copied() } else { None }
+    }
+}
+
+/// Where to begin reading. To know what to follow, what came before the start must be looked at too.
+fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
+    match group.filter().follow() {
+        Follow::None => start,
+        Follow::Span | Follow::Trace => log.tail(),
+    }
+}

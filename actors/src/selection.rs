@@ -1,0 +1,95 @@
+//! Which metrics a subscriber wants: names, groups and globs.
+
+use std::collections::BTreeSet;
+
+use wildmatch::WildMatch;
+
+use crate::query::QueryFault;
+
+/// How many patterns one query may have. Each is compared with every series at every tick.
+const MAX_PATTERNS: usize = 256;
+
+/// A set of patterns; without any, everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Selection(BTreeSet<Box<str>>);
+
+impl Selection {
+    /// Every series.
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// Adds the patterns of one `metrics=a,b`.
+    pub(crate) fn add(&mut self, patterns: &str) -> Result<(), QueryFault> {
+        let patterns = patterns.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
+        self.0.extend(patterns.map(Box::from));
+        if self.0.len() > MAX_PATTERNS { Err(QueryFault::TooManyNames) } else { Ok(()) }
+    }
+
+    /// Makes what can be asked of every series, often.
+    pub(crate) fn matcher(&self) -> SelectionMatcher {
+        SelectionMatcher(self.0.iter().map(|pattern| Pattern::new(pattern)).collect())
+    }
+}
+
+/// A [`Selection`], ready to be compared with names.
+#[derive(Debug)]
+pub(crate) struct SelectionMatcher(Vec<Pattern>);
+
+#[derive(Debug)]
+enum Pattern {
+    /// This name, or any name in the group of that name.
+    Name(Box<str>),
+    Glob(WildMatch),
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Self {
+        if pattern.contains(['*', '?']) {
+            Self::Glob(WildMatch::new(pattern))
+        } else {
+            Self::Name(pattern.into())
+        }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Name(wanted) => name
+                .strip_prefix(&**wanted)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+            Self::Glob(glob) => glob.matches(name),
+        }
+    }
+}
+
+impl SelectionMatcher {
+    /// Whether a series of this name is wanted.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(patterns: &str, name: &str, expected: bool) {
+        let mut selection = Selection::everything();
+        selection.add(patterns).unwrap();
+        assert_eq!(selection.matcher().matches(name), expected, "{patterns} on {name}");
+    }
+
+    #[test]
+    fn names_groups_and_globs() {
+        check("", "anything", true);
+        check("server.memory,queue.count", "queue.count", true);
+        check("server", "server.memory", true);
+        check("server.*", "server.memory", true);
+        check("server", "servers.memory", false);
+        check("server.*", "server", false);
+        check("*.count", "queue.count", true);
+        check("smtp.c?d", "smtp.cmd", true);
+        check("server.mem", "server.memory", false);
+    }
+}

@@ -1,0 +1,73 @@
+//! What a hub counts, and what a host sees of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the hub has counted since its start. Lives outside all actors, so that no restart resets it.
+#[derive(Debug, Default)]
+pub(crate) struct HubCounters {
+    pub(crate) received: Count,
+    pub(crate) refused: Count,
+    pub(crate) delivered: Count,
+    pub(crate) missed: Count,
+    pub(crate) stalled: Count,
+    pub(crate) metric_frames_replaced: Count,
+    pub(crate) collector_restarts: Count,
+    pub(crate) sampler_restarts: Count,
+    pub(crate) subscriber_failures: Count,
+}
+
+/// A hub at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubStats {
+    /// Subscribers, of events and metrics together.
+    pub subscribers: usize,
+    /// Distinct filters among them.
+    pub filters: usize,
+    /// Events accepted and not yet handed to every subscriber's stream.
+    pub queued: usize,
+    /// Events accepted since the start.
+    pub received: u64,
+    /// Events refused since the start, because there was no room or the hub was going down.
+    pub refused: u64,
+    /// Events handed to streams since the start, each as often as it was.
+    pub delivered: u64,
+    /// Events that subscribers did not get and were told of.
+    pub missed: u64,
+    /// Streams ended because their client did not read.
+    pub stalled: u64,
+    /// Metrics frames that a newer one replaced before the client took it.
+    pub metric_frames_replaced: u64,
+    /// How often the collector was restarted.
+    pub collector_restarts: u64,
+    /// How often a sampler was restarted.
+    pub sampler_restarts: u64,
+    /// How many subscribers failed or were killed.
+    pub subscriber_failures: u64,
+}
+
+/// One subscription at one moment: `matched == sent + missed + queued`, always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SubscriptionStats {
+    /// Events that matched the filter.
+    pub matched: u64,
+    /// Events handed to the stream.
+    pub sent: u64,
+    /// Events told as missed by `gap`, or about to be.
+    pub missed: u64,
+    /// Events waiting to be handed over.
+    pub queued: u64,
+}

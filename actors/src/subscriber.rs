@@ -1,0 +1,190 @@
+//! One subscriber: applies a client's filter and owns the sending half of its SSE channel.
+//!
+//! Supervision: a *temporary* child of [`Hub`](crate::hub::Hub), never restarted. The receiving half lives in an HTTP
+//! response that nobody can rebuild: the stream ends, and the client reconnects and resumes by `Last-Event-ID`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::filter_group::{Delivery, GroupHandle};
+use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
+use crate::outbox::{Offer, Outbox};
+use crate::query::Replay;
+use crate::replay::{Replayer, Step};
+use crate::sse::{Bye, ByeReason};
+
+#[derive(Debug)]
+pub(crate) enum SubscriberMessage {
+    /// Queues what the filter wants of a batch, or counts it as missed. Never waits for the client.
+    Deliver { delivery: Arc<Delivery>, credit: Arc<CreditNote> },
+    /// Queues the next page of a replay, and joins the live events after the last.
+    Replay,
+    /// Says why the stream ends, after all that is queued.
+    Close(ByeReason),
+    /// Fails on purpose.
+    #[cfg(feature = "fault-injection")]
+    Panic,
+}
+
+/// Tells subscribers apart, in the order of their coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SubscriberId(pub(crate) u64);
+
+/// A subscriber as the collector knows it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) subscriber: ActorRef<SubscriberMessage>,
+    /// The position of the first batch that it has not been sent.
+    position: AtomicU64,
+}
+
+impl Member {
+    pub(crate) fn new(subscriber: ActorRef<SubscriberMessage>, position: u64) -> Self {
+        Self { subscriber, position: AtomicU64::new(position) }
+    }
+
+    pub(crate) fn wants(&self, position: u64) -> bool {
+        self.position.load(Ordering::Relaxed) <= position
+    }
+
+    pub(crate) fn advance_past(&self, position: u64) {
+        self.position.store(position + 1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct Subscriber;
+
+pub(crate) struct SubscriberArguments {
+    pub(crate) id: SubscriberId,
+    pub(crate) core: Arc<HubCore>,
+    pub(crate) group: GroupHandle,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) replay: Option<Replay>,
+}
+
+pub(crate) struct SubscriberState {
+    id: SubscriberId,
+    core: Arc<HubCore>,
+    group: GroupHandle,
+    outbox: Arc<Outbox>,
+    /// Until the replay is over.
+    replayer: Option<Replayer>,
+    _count: SubscriberCount,
+}
+
+/// What a batch did to the subscriber.
+enum Delivered {
+    Open,
+    Stalled,
+}
+
+impl Actor for Subscriber {
+    type Msg = SubscriberMessage;
+    type State = SubscriberState;
+    type Arguments = SubscriberArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let state = SubscriberState::new(arguments);
+        match &state.replayer {
+            None => state.join_live(&myself),
+            Some(_) => myself.cast(SubscriberMessage::Replay)?,
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SubscriberMessage::Deliver { delivery, credit } => {
+                let delivered = state.deliver(&delivery);
+                drop(credit);
+                match delivered {
+                    Delivered::Open => {}
+                    Delivered::Stalled => state.cut(),
+                }
+            }
+            SubscriberMessage::Replay => match state.replay(&myself) {
+                Step::Again => myself.cast(SubscriberMessage::Replay)?,
+                Step::Wait | Step::Done => {}
+            },
+            SubscriberMessage::Close(reason) => state.close(reason),
+            #[cfg(feature = "fault-injection")]
+            SubscriberMessage::Panic => panic!("a test asked for it"),
+        }
+        Ok(())
+    }
+}
+
+impl SubscriberState {
+    fn new(arguments: SubscriberArguments) -> Self {
+        let SubscriberArguments { id, core, group, outbox, replay } = arguments;
+        let replayer = replay.map(|replay| Replayer::new(&core, &group, &outbox, replay));
+        let _count = SubscriberCount::take(&core);
+        Self { id, core, group, outbox, replayer, _count }
+    }
+
+    /// From now on gets what is accepted from now on.
+    fn join_live(&self, myself: &ActorRef<SubscriberMessage>) {
+        // Under the lock: a batch closed after this position finds the member there.
+        let mut members = self.group.members();
+        let position = self.core.log.seal();
+        members.insert(self.id, Arc::new(Member::new(myself.clone(), position)));
+    }
+
+    fn deliver(&self, delivery: &Delivery) -> Delivered {
+        match self.outbox.offer(self.group.evaluate(delivery)) {
+            Offer::Queued | Offer::Missed => Delivered::Open,
+            Offer::Stalled => Delivered::Stalled,
+        }
+    }
+
+    fn replay(&mut self, myself: &ActorRef<SubscriberMessage>) -> Step {
+        let Some(replayer) = &mut self.replayer else {
+            return Step::Done;
+        };
+        let step = replayer.step(&self.core.log, &self.group, &self.outbox, |members, position| {
+            members.insert(self.id, Arc::new(Member::new(myself.clone(), position)));
+        });
+        if let Step::Done = step {
+            self.replayer = None;
+        }
+        step
+    }
+
+    fn close(&self, reason: ByeReason) {
+        self.outbox.finish(self.bye(reason));
+        self.leave();
+    }
+
+    fn cut(&self) {
+        self.core.counters.stalled.add(1);
+        self.outbox.cut(self.bye(ByeReason::Stalled));
+        self.leave();
+    }
+
+    fn bye(&self, reason: ByeReason) -> Bye {
+        Bye { reason, retry: crate::subscription::jittered(self.core.config.retry) }
+    }
+
+    fn leave(&self) {
+        self.group.members().remove(&self.id);
+    }
+}
+
+/// Whatever ended the subscriber, the collector forgets it and its stream ends.
+impl Drop for SubscriberState {
+    fn drop(&mut self) {
+        self.leave();
+        self.outbox.end();
+    }
+}

@@ -1,0 +1,232 @@
+//! What a client holds: the receiving half of its subscriber. Dropping it ends the subscriber.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use ractor::ActorRef;
+use tokio::time::{Instant, Sleep};
+
+use crate::config::HubConfig;
+use crate::event::Event;
+use crate::metric_store::Sample;
+use crate::metrics_slot::{MetricsSlot, Taken};
+use crate::metrics_subscriber::MetricsSubscriberMessage;
+use crate::outbox::{Item, Outbox};
+use crate::sse::{self, Bye, Gap};
+use crate::stats::SubscriptionStats;
+use crate::subscriber::SubscriberMessage;
+
+/// Live events, as ready SSE frames: a [`Stream`] of [`Bytes`], `retry` and `ping` included.
+///
+/// A host that wants no SSE takes the events themselves from [`next`](Self::next).
+#[derive(Debug)]
+pub struct Subscription {
+    outbox: Arc<Outbox>,
+    subscriber: ActorRef<SubscriberMessage>,
+    opening: Opening,
+    silence: Silence,
+}
+
+/// What a [`Subscription`] has to say.
+#[derive(Debug, Clone)]
+pub enum Delivered {
+    /// Events that match, in order.
+    Events(Vec<Arc<Event>>),
+    /// Events that match and were missed.
+    Gap(Gap),
+    /// The replay is over; what comes now is live.
+    CaughtUp {
+        /// How many events it had.
+        replayed: u64,
+    },
+    /// The hub ends the subscription.
+    Bye(Bye),
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        subscriber: ActorRef<SubscriberMessage>,
+        config: &HubConfig,
+    ) -> Self {
+        let (opening, silence) = (Opening::new(config), Silence::new(config.ping_interval));
+        Self { outbox, subscriber, opening, silence }
+    }
+
+    /// The next events, or what became of them; `None` after the last.
+    pub async fn next(&mut self) -> Option<Delivered> {
+        let item = std::future::poll_fn(|context| self.poll_item(context)).await?;
+        Some(match item {
+            Item::Events(matches) => Delivered::Events(matches.events.clone()),
+            Item::Gap(gap) => Delivered::Gap(gap),
+            Item::CaughtUp { replayed } => Delivered::CaughtUp { replayed },
+            Item::Bye(bye) => Delivered::Bye(bye),
+        })
+    }
+
+    /// What it has counted so far.
+    pub fn stats(&self) -> SubscriptionStats {
+        self.outbox.stats()
+    }
+
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        let item = self.outbox.poll_next(context);
+        if self.outbox.take_refill() {
+            // One that is gone has ended the stream already.
+            self.subscriber.cast(SubscriberMessage::Replay).ok();
+        }
+        item
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(frame) = self.opening.next() {
+            return Poll::Ready(Some(frame));
+        }
+        let Poll::Ready(item) = self.poll_item(context) else {
+            return self.silence.poll_ping(context).map(Some);
+        };
+        self.silence.broken();
+        Poll::Ready(item.map(|item| match item {
+            Item::Events(matches) => matches.frame(),
+            Item::Gap(gap) => sse::gap(&gap),
+            Item::CaughtUp { replayed } => sse::caught_up(replayed),
+            Item::Bye(bye) => sse::bye(&bye),
+        }))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.outbox.close();
+        self.subscriber.stop(None);
+    }
+}
+
+/// Live metrics, as ready SSE frames: a [`Stream`] of [`Bytes`], `retry` and `ping` included.
+///
+/// A host that wants no SSE takes the samples themselves from [`next`](Self::next). Who reads more slowly than its
+/// interval gets the newest frame, and not the ones before it.
+#[derive(Debug)]
+pub struct MetricsSubscription {
+    slot: Arc<MetricsSlot>,
+    subscriber: ActorRef<MetricsSubscriberMessage>,
+    opening: Opening,
+    silence: Silence,
+}
+
+impl MetricsSubscription {
+    pub(crate) fn new(
+        slot: Arc<MetricsSlot>,
+        subscriber: ActorRef<MetricsSubscriberMessage>,
+        config: &HubConfig,
+    ) -> Self {
+        let (opening, silence) = (Opening::new(config), Silence::new(config.ping_interval));
+        Self { slot, subscriber, opening, silence }
+    }
+
+    /// The next samples; `None` after the last.
+    pub async fn next(&mut self) -> Option<Vec<Sample>> {
+        loop {
+            match std::future::poll_fn(|context| self.slot.poll_next(context)).await? {
+                Taken::Frame(frame) => return Some(frame.samples().to_vec()),
+                Taken::Bye(_) => {}
+            }
+        }
+    }
+}
+
+impl Stream for MetricsSubscription {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(frame) = self.opening.next() {
+            return Poll::Ready(Some(frame));
+        }
+        let Poll::Ready(taken) = self.slot.poll_next(context) else {
+            return self.silence.poll_ping(context).map(Some);
+        };
+        self.silence.broken();
+        Poll::Ready(taken.map(|taken| match taken {
+            Taken::Frame(frame) => frame.encoded(),
+            Taken::Bye(bye) => sse::bye(&bye),
+        }))
+    }
+}
+
+impl Drop for MetricsSubscription {
+    fn drop(&mut self) {
+        self.slot.close();
+        self.subscriber.stop(None);
+    }
+}
+
+/// The frames that every stream begins with.
+#[derive(Debug)]
+struct Opening {
+    retry: Duration,
+    ping_interval: Duration,
+    said: u8,
+}
+
+impl Opening {
+    fn new(config: &HubConfig) -> Self {
+        Self { retry: config.retry, ping_interval: config.ping_interval, said: 0 }
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let frame = match self.said {
+            0 => sse::retry(jittered(self.retry)),
+            1 => sse::ping(self.ping_interval),
+            _ => return None,
+        };
+        self.said += 1;
+        Some(frame)
+    }
+}
+
+/// Up to a fifth more or less, so that after a restart not all clients come back at once.
+pub(crate) fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(rand::random_range(0.8..1.2))
+}
+
+/// Watches for the time in which nothing is sent. The timer is moved only when it fires, not at each frame.
+#[derive(Debug)]
+struct Silence {
+    interval: Duration,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn new(interval: Duration) -> Self {
+        let since = Instant::now();
+        Self { interval, since, timer: Box::pin(tokio::time::sleep_until(since + interval)) }
+    }
+
+    fn broken(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn poll_ping(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let due = self.since + self.interval;
+            let now = Instant::now();
+            if due > now {
+                self.timer.as_mut().reset(due);
+                continue;
+            }
+            self.since = now;
+            self.timer.as_mut().reset(now + self.interval);
+            return Poll::Ready(sse::ping(self.interval));
+        }
+    }
+}
