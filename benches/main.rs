@@ -1,2 +1,9 @@
-//! placeholder
-fn main() {}
+//! What the hub costs, a module a question, each beside its floor. The results stand in README.md of this folder.
+
+mod fanout;
+mod filter;
+mod ingest;
+mod sample;
+mod sse;
+
+criterion::criterion_main!(filter::benches, sse::benches, ingest::benches, fanout::benches);

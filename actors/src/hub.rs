@@ -138,11 +138,12 @@ impl Actor for Hub {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let verdict = match event {
-            SupervisionEvent::ActorTerminated(child, Some(_), _) => {
-                state.child_exited(&child, Exit::Asked)
-            }
-            SupervisionEvent::ActorTerminated(child, None, _) => {
-                state.child_exited(&child, Exit::Failed)
+            SupervisionEvent::ActorTerminated(child, last_state, reason) => {
+                // First of all: a subscriber is on its sampler's roster until this is dropped.
+                drop(last_state);
+                // Nobody here gives a reason when stopping an actor; a killed one comes with one.
+                let exit = if reason.is_none() { Exit::Asked } else { Exit::Failed };
+                state.child_exited(&child, exit)
             }
             SupervisionEvent::ActorFailed(child, error) => {
                 tracing::error!(%error, actor = %child.get_id(), "an actor failed");

@@ -4,6 +4,7 @@
 //! reconnects. It is on its sampler's roster for as long as it lives, and no longer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -37,11 +38,19 @@ pub(crate) struct MetricsMember {
     pub(crate) selection: Selection,
     slot: Arc<MetricsSlot>,
     subscriber: ActorRef<MetricsSubscriberMessage>,
+    /// Whether it has been sent a frame.
+    welcomed: AtomicBool,
 }
 
 impl MetricsMember {
+    /// Whether it still waits for its first frame.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.welcomed.load(Ordering::Relaxed)
+    }
+
     /// Sends a frame, unless the last one is still in the mailbox.
     pub(crate) fn send(&self, frame: &Arc<MetricsFrame>) {
+        self.welcomed.store(true, Ordering::Relaxed);
         if self.slot.reserve() {
             // One that is gone is about to leave the roster.
             self.subscriber.cast(MetricsSubscriberMessage::Deliver(Arc::clone(frame))).ok();
@@ -84,7 +93,12 @@ impl Actor for MetricsSubscriber {
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let MetricsSubscriberArguments { id, core, roster, selection, slot } = arguments;
-        let member = MetricsMember { selection, slot: Arc::clone(&slot), subscriber: myself };
+        let member = MetricsMember {
+            selection,
+            slot: Arc::clone(&slot),
+            subscriber: myself,
+            welcomed: AtomicBool::new(false),
+        };
         roster.members().insert(id, Arc::new(member));
         let _count = SubscriberCount::take(&core);
         Ok(MetricsSubscriberState { id, core, roster, slot, _count })

@@ -83,12 +83,15 @@ impl Outbox {
         }
     }
 
-    /// Queues what a batch has for this subscriber, or counts it as missed.
+    /// Queues what a batch has for this subscriber, or counts it as missed. After the last word nothing is said or counted.
     pub(crate) fn offer(&self, matches: Arc<Matches>) -> Offer {
         if matches.events.is_empty() {
             return Offer::Queued;
         }
         let mut state = lock(&self.state);
+        if state.ended {
+            return Offer::Queued;
+        }
         state.stats.matched += matches.count();
         if !state.has_room_for(matches.bytes, self.capacity) {
             self.totals.missed.add(matches.count());

@@ -37,6 +37,8 @@ pub(crate) struct Replayer {
 #[derive(Debug)]
 struct Search {
     last: usize,
+    /// The position from which on events have come since the subscription was granted: they are sent, whatever `last` is.
+    until: u64,
     /// The ids of the last `last + 1` matching events.
     found: VecDeque<EventId>,
 }
@@ -66,7 +68,11 @@ impl Replayer {
         Self {
             position: first_position(&core.log, group, start.position),
             after: start.after,
-            search: replay.last.map(|last| Search { last, found: VecDeque::new() }),
+            search: replay.last.map(|last| Search {
+                last,
+                until: core.log.seal(),
+                found: VecDeque::new(),
+            }),
             follow: group.new_follow_set(),
             replayed: 0,
         }
@@ -124,10 +130,11 @@ impl Replayer {
     /// Looks through a page for the last matching events. After the last one, the sending begins.
     fn search_page(&mut self, log: &EventLog, group: &GroupHandle) -> Step {
         let page = log.read(self.position, PAGE_BYTES);
-        for batch in &page.batches {
+        let until = self.search.as_ref().map_or(0, |search| search.until);
+        for batch in page.batches.iter().filter(|batch| batch.position < until) {
             self.search_batch(batch, group);
         }
-        if page.is_last
+        if (page.is_last || self.position >= until)
             && let Some(search) = self.search.take()
         {
             self.after = search.boundary().unwrap_or(self.after);

@@ -22,7 +22,7 @@ use crate::subscriber::SubscriberId;
 pub(crate) enum SamplerMessage {
     /// Sends everyone a frame, and sees to the next tick.
     Tick,
-    /// Sends a newcomer its first frame.
+    /// Sends a newcomer its first frame, unless a tick has just done so.
     Welcome(SubscriberId),
     /// Fails on purpose.
     #[cfg(feature = "fault-injection")]
@@ -100,7 +100,8 @@ impl SamplerState {
     }
 
     fn welcome(&self, id: SubscriberId) {
-        let Some(member) = self.roster.members().get(&id).cloned() else {
+        let member = self.roster.members().get(&id).cloned();
+        let Some(member) = member.filter(|member| member.is_new()) else {
             return;
         };
         member.send(&Arc::new(select(&member.selection, &self.sample())));

@@ -161,7 +161,9 @@ impl SubscriberState {
         step
     }
 
-    fn close(&self, reason: ByeReason) {
+    fn close(&mut self, reason: ByeReason) {
+        // What it has not replayed its client can ask for when it comes back.
+        self.replayer = None;
         self.outbox.finish(self.bye(reason));
         self.leave();
     }

@@ -1,1 +1,14 @@
-//! placeholder
+//! The real server on a real socket, asked by real clients.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod harness;
+
+mod drain;
+mod health;
+mod hostile;
+mod intake;
+mod metrics;
+mod program;
+mod recorded;
+mod traces;

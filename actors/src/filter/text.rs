@@ -42,7 +42,7 @@ impl Text {
         &self.raw
     }
 
-    /// Whether a value matches: see SPEC's filter rules in README.md, "Filters".
+    /// Whether a value matches, by the rules of README.md, "Values".
     pub(super) fn matches(&self, value: &Value) -> bool {
         match value {
             Value::Null => false,

@@ -1,1 +1,10 @@
-//! placeholder
+//! The hub as its host sees it: started through a handle, broken on purpose, read from subscriptions.
+//!
+//! Time is paused wherever nothing races; what races runs on several threads, and waits only for facts.
+
+mod flow;
+mod harness;
+mod law;
+mod metrics;
+mod replay;
+mod supervision;

@@ -1,0 +1,371 @@
+//! How events flow: shared filters, batches, backpressure on both sides, and the end. The clock stands still.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt};
+use telemetry_hub_actors::{
+    ByeReason, Delivered, HubConfig, HubHandle, IngestError, MetricsQuery, ShutdownError,
+    SubscribeError, Subscription, TraceQuery,
+};
+use tokio::time::Instant;
+
+use crate::harness::{
+    Said, check_law, check_only, check_slow_gap, events, eventually, eventually_stats, flat, ids,
+    ingest, numbered, numbers, one_by_one, patiently, read_to_end, read_until, start, subscribe,
+};
+
+const LINGER: Duration = Duration::from_millis(5);
+const STALL: Duration = Duration::from_secs(30);
+
+/// A configuration in which a subscriber that reads nothing has room for one batch.
+fn cramped() -> HubConfig {
+    HubConfig { subscriber_queue_bytes: 1, stall_timeout: STALL, ..one_by_one() }
+}
+
+async fn frame(subscription: &mut Subscription) -> String {
+    let frame: Bytes = patiently(StreamExt::next(subscription)).await.expect("a frame");
+    String::from_utf8(frame.to_vec()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_filters_share_a_group() {
+    let hub = start(HubConfig::default()).await;
+    let mut first = subscribe(&hub, "remote-ip=10.0.0.1&type=a&type=test").await;
+    let mut second = subscribe(&hub, "type=test&remoteIp=10.0.0.1&type=a").await;
+    assert_eq!(hub.stats().filters, 1);
+    let _other = subscribe(&hub, "type=test&follow=none").await;
+    assert_eq!(hub.stats().filters, 2);
+    hub.ingest(vec![numbered(0).with("remote_ip", "10.0.0.1")]).await.unwrap();
+    check_only(&read_until(&mut first, 0).await, [0]);
+    check_only(&read_until(&mut second, 0).await, [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalled_subscriber_is_told_and_cut_and_the_others_notice_nothing() {
+    let hub = start(cramped()).await;
+    let mut stalled = subscribe(&hub, "").await;
+    let mut reader = subscribe(&hub, "").await;
+    let mut seen = Vec::new();
+    for number in 0..3 {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        ingest(&hub, [number]).await;
+        seen.extend(read_until(&mut reader, number).await);
+        assert_eq!(hub.stats().stalled, u64::from(number == 2));
+    }
+    check_only(&seen, 0..3);
+    let ids = ids(&seen);
+    let said = read_to_end(&mut stalled).await;
+    check_slow_gap(said[0], 3, (ids[0], ids[2]));
+    assert_eq!(said[1..], [Said::Bye(ByeReason::Stalled)]);
+    let stats = stalled.stats();
+    assert_eq!((stats.matched, stats.missed, stats.sent, stats.queued), (3, 3, 0, 0));
+    drop(stalled);
+    eventually_stats(&hub, |stats| stats.subscribers == 1).await;
+    ingest(&hub, [3]).await;
+    check_only(&read_until(&mut reader, 3).await, [3]);
+    let stats = hub.stats();
+    assert_eq!((stats.missed, stats.delivered, stats.subscriber_failures), (3, 4, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscriber_that_reads_now_and_then_is_not_cut() {
+    let hub = start(cramped()).await;
+    let mut subscription = subscribe(&hub, "").await;
+    for number in 0..20 {
+        tokio::time::advance(STALL - Duration::from_secs(1)).await;
+        ingest(&hub, [number]).await;
+        eventually(|| subscription.stats().matched, |matched| *matched == number + 1).await;
+        assert!(subscription.next().now_or_never().is_some());
+    }
+    assert_eq!(hub.stats().stalled, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_comes_after_the_goodbye_to_a_stalled_subscriber() {
+    let hub = start(cramped()).await;
+    let mut stalled = subscribe(&hub, "").await;
+    ingest(&hub, [0]).await;
+    eventually(|| stalled.stats().queued, |queued| *queued == 1).await;
+    tokio::time::advance(STALL).await;
+    // More than one of these is in the subscriber's mailbox when it is cut.
+    ingest(&hub, 1..6).await;
+    eventually_stats(&hub, |stats| stats.stalled == 1).await;
+    let mut late = subscribe(&hub, "").await;
+    ingest(&hub, [6]).await;
+    read_until(&mut late, 6).await;
+    let said = read_to_end(&mut stalled).await;
+    assert_eq!(said.last(), Some(&Said::Bye(ByeReason::Stalled)), "{said:?}");
+    assert!(numbers(&said).is_empty(), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_event_leaves_at_once_and_a_burst_within_the_linger_as_one_batch() {
+    let hub = start(HubConfig { linger: LINGER, ..HubConfig::default() }).await;
+    let mut subscription = subscribe(&hub, "").await;
+    for round in 0..3 {
+        let first = round * 10;
+        let begun = Instant::now();
+        ingest(&hub, [first]).await;
+        check_only(&read_until(&mut subscription, first).await, [first]);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+
+        ingest(&hub, [first + 1]).await;
+        tokio::time::advance(LINGER / 5).await;
+        ingest(&hub, [first + 2]).await;
+        tokio::time::advance(LINGER / 5).await;
+        ingest(&hub, [first + 3, first + 4]).await;
+        let Some(Delivered::Events(burst)) = patiently(subscription.next()).await else {
+            panic!("no events");
+        };
+        assert_eq!(burst.len(), 4);
+        assert_eq!(begun.elapsed(), LINGER);
+        tokio::time::advance(LINGER).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_that_is_full_does_not_grow() {
+    let hub = start(HubConfig { linger: LINGER, batch_bytes: 2000, ..HubConfig::default() }).await;
+    let mut subscription = subscribe(&hub, "").await;
+    ingest(&hub, 0..20).await;
+    let mut batches = Vec::new();
+    while batches.iter().sum::<usize>() < 20 {
+        let Some(Delivered::Events(batch)) = patiently(subscription.next()).await else {
+            panic!("no events");
+        };
+        batches.push(batch.len());
+    }
+    assert!(batches.len() > 2, "{batches:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_larger_than_the_ingest_queue_is_refused_whole() {
+    let hub = start(HubConfig { ingest_queue_bytes: 1000, ..HubConfig::default() }).await;
+    let mut subscription = subscribe(&hub, "").await;
+    let refused = hub.ingest(events(0..10)).await;
+    assert!(
+        matches!(refused, Err(IngestError::BatchTooLarge { bytes, limit: 1000 }) if bytes > 1000),
+        "{refused:?}"
+    );
+    assert_eq!(hub.try_ingest(events(0..10)), refused);
+    ingest(&hub, [10]).await;
+    check_only(&read_until(&mut subscription, 10).await, [10]);
+    assert_eq!((hub.stats().refused, hub.stats().received), (20, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_ingest_queue_refuses_or_waits_and_loses_nothing() {
+    let hub = start(HubConfig { ingest_queue_bytes: 2000, ..HubConfig::default() }).await;
+    let mut subscription = subscribe(&hub, "").await;
+    // Nothing here awaits, so that the collector cannot make room.
+    let accepted = (0..100).take_while(|n| hub.try_ingest(events([*n])).is_ok()).count() as u64;
+    assert!((1..20).contains(&accepted), "{accepted}");
+    assert_eq!(hub.try_ingest(events([accepted])), Err(IngestError::QueueFull));
+    assert_eq!(hub.stats().refused, 2);
+    assert_eq!(hub.stats().queued as u64, accepted);
+    // This awaits, and the collector makes room.
+    ingest(&hub, [accepted]).await;
+    check_only(&read_until(&mut subscription, accepted).await, 0..=accepted);
+    assert_eq!(hub.stats().received, accepted + 1);
+    eventually_stats(&hub, |stats| stats.queued == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ingest_that_runs_out_of_patience_says_that_the_queue_is_full() {
+    let config = HubConfig { ingest_queue_bytes: 2000, ..HubConfig::default() };
+    let hub = start(HubConfig { ingest_patience: Duration::ZERO, ..config }).await;
+    while hub.try_ingest(events([0])).is_ok() {}
+    assert_eq!(hub.ingest(events([1])).await, Err(IngestError::QueueFull));
+    eventually_stats(&hub, |stats| stats.queued == 0).await;
+    assert_eq!(hub.ingest(events([1])).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hub_that_refuses_new_work_goes_on_with_the_old() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscription = subscribe(&hub, "").await;
+    hub.try_ingest(events(0..3)).unwrap();
+    assert!(hub.is_ready());
+    hub.refuse_new_work();
+    assert!(!hub.is_ready());
+    assert_eq!(hub.try_ingest(events(3..5)), Err(IngestError::ShuttingDown));
+    assert_eq!(hub.ingest(events(3..5)).await, Err(IngestError::ShuttingDown));
+    let refused = hub.subscribe(TraceQuery::everything()).await;
+    assert_eq!(refused.unwrap_err(), SubscribeError::ShuttingDown);
+    let refused = hub.subscribe_metrics(MetricsQuery::everything(STALL)).await;
+    assert_eq!(refused.unwrap_err(), SubscribeError::ShuttingDown);
+    check_only(&read_until(&mut subscription, 2).await, 0..3);
+    assert_eq!((hub.stats().received, hub.stats().refused), (3, 4));
+    hub.check_health(Duration::from_secs(1)).await.unwrap();
+}
+
+/// Reads all, then drops the subscription, as a connection does.
+fn reader(mut subscription: Subscription) -> tokio::task::JoinHandle<Vec<Said>> {
+    tokio::spawn(async move { read_to_end(&mut subscription).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_hands_over_what_is_queued_and_says_goodbye() {
+    let hub = start(one_by_one()).await;
+    let readers = [subscribe(&hub, "").await, subscribe(&hub, "type=test").await];
+    let mut metrics = hub.subscribe_metrics(MetricsQuery::everything(STALL)).await.unwrap();
+    let metrics = tokio::spawn(async move { while metrics.next().await.is_some() {} });
+    // Not even routed yet.
+    hub.try_ingest(events(0..50)).unwrap();
+    let readers = readers.map(reader);
+    let begun = Instant::now();
+    assert_eq!(patiently(hub.shutdown(STALL)).await, Ok(()));
+    assert!(begun.elapsed() < STALL);
+    for reader in readers {
+        let said = reader.await.unwrap();
+        assert_eq!(numbers(&said), (0..50).collect::<Vec<_>>());
+        assert_eq!(said[50..], [Said::Bye(ByeReason::Shutdown)]);
+    }
+    metrics.await.unwrap();
+    assert_eq!(hub.ended().await, telemetry_hub_actors::HubEnd::Stopped);
+    assert_eq!(hub.ingest(events([0])).await, Err(IngestError::ShuttingDown));
+    assert_eq!(patiently(hub.shutdown(STALL)).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reader_that_never_reads_holds_shutdown_up_to_the_deadline() {
+    let hub = start(one_by_one()).await;
+    let mut idle = subscribe(&hub, "").await;
+    let other = reader(subscribe(&hub, "").await);
+    ingest(&hub, 0..2).await;
+    let begun = Instant::now();
+    let deadline = Duration::from_secs(10);
+    assert_eq!(patiently(hub.shutdown(deadline)).await, Err(ShutdownError { left: 1 }));
+    assert_eq!(begun.elapsed(), deadline);
+    assert_eq!(numbers(&other.await.unwrap()), [0, 1]);
+    // What it was owed is still there.
+    let said = read_to_end(&mut idle).await;
+    assert_eq!(
+        (numbers(&said).as_slice(), said[2]),
+        ([0, 1].as_slice(), Said::Bye(ByeReason::Shutdown))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn goodbye_is_the_last_word_to_one_that_is_still_replaying() {
+    let hub = start(HubConfig { subscriber_queue_bytes: 100_000, ..one_by_one() }).await;
+    let long = "x".repeat(2000);
+    for number in 0..500 {
+        hub.ingest(vec![numbered(number).text(&long)]).await.unwrap();
+    }
+    let mut replaying = subscribe(&hub, "replay=1000").await;
+    eventually(|| replaying.stats().queued, |queued| *queued > 0).await;
+    assert!(replaying.stats().matched < 400, "{:?}", replaying.stats());
+    let shutdown = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.shutdown(STALL).await }
+    });
+    eventually(|| hub.is_ready(), |is_ready| !is_ready).await;
+    // The shutdown comes first; then the reader makes room, and gives the subscriber time to use it.
+    let mut said = Vec::new();
+    tokio::time::advance(LINGER).await;
+    while let Some(delivered) = patiently(replaying.next()).await {
+        said.extend(flat(delivered));
+        tokio::time::advance(LINGER).await;
+    }
+    drop(replaying);
+    assert_eq!(said.last(), Some(&Said::Bye(ByeReason::Shutdown)));
+    let read = numbers(&said);
+    assert_eq!(read, (0..read.len() as u64).collect::<Vec<_>>());
+    assert_eq!(patiently(shutdown).await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_subscriber_too_many_is_refused_until_another_goes() {
+    let hub = start(HubConfig { max_subscribers: 2, ..HubConfig::default() }).await;
+    let query = MetricsQuery::everything(STALL);
+    let first = subscribe(&hub, "").await;
+    let _second = hub.subscribe_metrics(query.clone()).await.unwrap();
+    let refused = hub.subscribe(TraceQuery::everything()).await;
+    assert_eq!(refused.unwrap_err(), SubscribeError::TooMany { limit: 2 });
+    let refused = hub.subscribe_metrics(query).await;
+    assert_eq!(refused.unwrap_err(), SubscribeError::TooMany { limit: 2 });
+    drop(first);
+    eventually_stats(&hub, |stats| stats.subscribers == 1).await;
+    let mut third = subscribe(&hub, "").await;
+    ingest(&hub, [0]).await;
+    check_only(&read_until(&mut third, 0).await, [0]);
+}
+
+async fn check_opening(subscription: &mut Subscription) {
+    let retry = frame(subscription).await;
+    let milliseconds = retry.strip_prefix("retry: ").unwrap().trim_end().parse::<u64>().unwrap();
+    assert!((2400..=3600).contains(&milliseconds), "{retry}");
+    assert_eq!(frame(subscription).await, PING);
+}
+
+const PING: &str = "event: ping\ndata: {\"interval\":15000}\n\n";
+
+#[tokio::test(start_paused = true)]
+async fn frames_begin_with_retry_and_ping_and_end_with_bye() {
+    let hub = start(cramped()).await;
+    let mut subscription = subscribe(&hub, "replay=0").await;
+    let begun = Instant::now();
+    check_opening(&mut subscription).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(frame(&mut subscription).await, "event: caught-up\ndata: {\"replayed\":0}\n\n");
+    ingest(&hub, 0..3).await;
+    eventually(|| subscription.stats().missed, |missed| *missed == 2).await;
+    let trace = frame(&mut subscription).await;
+    let id = trace.strip_prefix("event: trace\nid: ").unwrap().lines().next().unwrap().to_owned();
+    assert!(trace.contains(&format!("\ndata: [{{\"id\":\"{id}\"")), "{trace}");
+    assert!(trace.ends_with("\"type\":\"test\",\"data\":{\"n\":0}}]\n\n"), "{trace}");
+    let gap = frame(&mut subscription).await;
+    assert!(gap.starts_with("event: gap\nid: "), "{gap}");
+    assert!(gap.contains("data: {\"reason\":\"slow\",\"missed\":2,\"from\":\""), "{gap}");
+    let rest = tokio::spawn(async move {
+        let mut frames = Vec::new();
+        while let Some(frame) = StreamExt::next(&mut subscription).await {
+            frames.push(String::from_utf8(frame.to_vec()).unwrap());
+        }
+        frames
+    });
+    patiently(hub.shutdown(STALL)).await.unwrap();
+    let rest = rest.await.unwrap();
+    assert_eq!(rest.len(), 1, "{rest:?}");
+    assert!(
+        rest[0].starts_with("event: bye\ndata: {\"reason\":\"shutdown\",\"retry\":"),
+        "{rest:?}"
+    );
+}
+
+/// Makes the collector and the subscribers do all that they have to.
+async fn settle(hub: &HubHandle, subscription: &Subscription, matched: u64) {
+    eventually_stats(hub, |stats| stats.received == matched).await;
+    eventually(|| subscription.stats().matched, |now| *now == matched).await;
+    check_law(subscription.stats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ping_comes_after_fifteen_seconds_of_silence_and_not_before() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscription = subscribe(&hub, "").await;
+    check_opening(&mut subscription).await;
+    let begun = Instant::now();
+    assert_eq!(frame(&mut subscription).await, PING);
+    check_about(begun.elapsed(), 15);
+    assert_eq!(frame(&mut subscription).await, PING);
+    check_about(begun.elapsed(), 30);
+
+    tokio::time::advance(Duration::from_secs(10)).await;
+    ingest(&hub, [0]).await;
+    settle(&hub, &subscription, 1).await;
+    assert!(frame(&mut subscription).await.starts_with("event: trace"));
+    check_about(begun.elapsed(), 40);
+    // Fifteen seconds after the event, not after the last ping.
+    assert_eq!(frame(&mut subscription).await, PING);
+    check_about(begun.elapsed(), 55);
+}
+
+#[track_caller]
+fn check_about(elapsed: Duration, seconds: u64) {
+    let expected = Duration::from_secs(seconds);
+    let tolerance = Duration::from_millis(20);
+    assert!((expected..expected + tolerance).contains(&elapsed), "{elapsed:?}");
+}

@@ -1,0 +1,96 @@
+//! The command line. A bad option is exit code 2, any other failure 1.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Settings;
+
+mod send;
+mod serve;
+
+/// Watch what your systems do, live: logs, traces and metrics in, filtered Server-Sent Events out.
+///
+/// Without a command, serves on http://127.0.0.1:8787. Anything that can POST JSON can send events to it; curl, a browser
+/// or a terminal can watch them, each through filters of its own.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_long_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub. This is what happens without a command, too
+    #[command(after_long_help = AFTER_HELP)]
+    Serve(serve::ServeOptions),
+    /// Send the lines of a file or a pipe to a hub, as events
+    Send(send::SendOptions),
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  telemetry-hub
+  curl -N 'http://127.0.0.1:8787/api/telemetry/traces/live?level=warn'
+  curl --json '{\"type\":\"hello\",\"text\":\"it works\"}' http://127.0.0.1:8787/api/telemetry/events
+  journalctl -f -o json | telemetry-hub send
+
+Filters, in the query of /api/telemetry/traces/live:
+  filter=TEXT           TEXT stands anywhere in the event
+  remote-ip=10.0.0.0/8  the value of a key matches: text, number, IP address or network
+  level=warn            WARN and above
+  follow=trace          with the events that match, the later ones of their traces
+  replay=100, since=5m  first the last 100 events that match, or those of five minutes
+
+Exit codes:
+  0  ended cleanly: every stream got what it was owed
+  1  could not start, or did not end cleanly
+  2  a bad option or setting
+
+Settings:
+  Each can stand in the file given by --config, as below with its default, and in the environment
+  as TELEMETRY_HUB_ and its name in capitals. The command line wins over the environment, the
+  environment over the file. TELEMETRY_HUB_LOG sets what the hub logs to standard error
+  (default: warn).
+";
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let help = |command: clap::Command| {
+        let text = format!("{AFTER_HELP}\n{}", indented(&Settings::defaults_as_toml()));
+        command.after_long_help(text)
+    };
+    let command = help(Cli::command()).mut_subcommand("serve", help);
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    log_to_stderr();
+    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let outcome = match command {
+        Command::Serve(options) => on_runtime(serve::run(options)),
+        Command::Send(options) => on_runtime(send::run(options)),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("telemetry-hub: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(command);
+    // Reading standard input cannot be interrupted: its thread is left to the operating system.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TELEMETRY_HUB_LOG").unwrap_or(EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

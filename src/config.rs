@@ -1,0 +1,235 @@
+//! The settings of the server: defaults, then a TOML file, then the environment, then the command line; the last one wins.
+//!
+//! Every setting has one name, in all of them: `replay_bytes` in the file, `TELEMETRY_HUB_REPLAY_BYTES` outside. A name that
+//! nothing has is refused.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use telemetry_hub_actors::{HubConfig, Value};
+
+/// What every environment variable begins with.
+const ENV_PREFIX: &str = "TELEMETRY_HUB_";
+
+/// Variables with that beginning that are no settings of the server.
+const OTHER_VARIABLES: [&str; 3] = ["config", "log", "url"];
+
+/// Where the hub listens unless told otherwise.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
+
+/// All settings. The bounds of the hub are explained at [`HubConfig`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    drain_timeout: Time,
+    write_timeout: Time,
+    max_body_bytes: ByteSize,
+    max_event_bytes: ByteSize,
+    ingest_queue_bytes: ByteSize,
+    ingest_patience: Time,
+    subscriber_queue_bytes: ByteSize,
+    stall_timeout: Time,
+    replay_bytes: ByteSize,
+    linger: Time,
+    batch_bytes: ByteSize,
+    follow_capacity: usize,
+    max_subscribers: usize,
+    max_series: usize,
+    max_event_types: usize,
+    ping_interval: Time,
+    retry: Time,
+}
+
+/// Settings that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(Box<figment::Error>);
+
+impl Default for Settings {
+    fn default() -> Self {
+        let hub = HubConfig::default();
+        let bytes = |bytes: usize| ByteSize::b(bytes as u64);
+        Self {
+            listen: DEFAULT_LISTEN,
+            drain_timeout: Time(Duration::from_secs(10)),
+            write_timeout: Time(Duration::from_secs(30)),
+            max_body_bytes: ByteSize::mib(16),
+            max_event_bytes: bytes(hub.max_event_bytes),
+            ingest_queue_bytes: bytes(hub.ingest_queue_bytes),
+            ingest_patience: Time(hub.ingest_patience),
+            subscriber_queue_bytes: bytes(hub.subscriber_queue_bytes),
+            stall_timeout: Time(hub.stall_timeout),
+            replay_bytes: bytes(hub.replay_bytes),
+            linger: Time(hub.linger),
+            batch_bytes: bytes(hub.batch_bytes),
+            follow_capacity: hub.follow_capacity,
+            max_subscribers: hub.max_subscribers,
+            max_series: hub.max_series,
+            max_event_types: hub.max_event_types,
+            ping_interval: Time(hub.ping_interval),
+            retry: Time(hub.retry),
+        }
+    }
+}
+
+impl Settings {
+    /// Puts the settings together. `options` are those of the command line that were given.
+    pub fn load(file: Option<&Path>, options: &impl Serialize) -> Result<Self, SettingsError> {
+        let mut settings = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            settings = settings.merge(Toml::file_exact(file));
+        }
+        settings
+            .merge(Env::prefixed(ENV_PREFIX).ignore(&OTHER_VARIABLES))
+            .merge(Serialized::defaults(options))
+            .extract()
+            .map_err(|error| SettingsError(Box::new(error)))
+    }
+
+    /// How long the end may take.
+    pub fn drain_timeout(&self) -> Duration {
+        self.drain_timeout.0
+    }
+
+    /// How long a client may leave a write unread before it is cut.
+    pub(crate) fn write_timeout(&self) -> Duration {
+        self.write_timeout.0
+    }
+
+    /// How large a request's body may be, decompressed.
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        bytes(self.max_body_bytes)
+    }
+
+    /// The bounds of the hub.
+    pub(crate) fn hub(&self) -> HubConfig {
+        HubConfig {
+            max_event_bytes: bytes(self.max_event_bytes),
+            ingest_queue_bytes: bytes(self.ingest_queue_bytes),
+            ingest_patience: self.ingest_patience.0,
+            subscriber_queue_bytes: bytes(self.subscriber_queue_bytes),
+            stall_timeout: self.stall_timeout.0,
+            replay_bytes: bytes(self.replay_bytes),
+            linger: self.linger.0,
+            batch_bytes: bytes(self.batch_bytes),
+            follow_capacity: self.follow_capacity,
+            max_subscribers: self.max_subscribers,
+            max_series: self.max_series,
+            max_event_types: self.max_event_types,
+            ping_interval: self.ping_interval.0,
+            retry: self.retry.0,
+            ..HubConfig::default()
+        }
+    }
+
+    /// Every setting with its default, as they stand in a file.
+    pub fn defaults_as_toml() -> String {
+        let json = serde_json::to_string(&Self::default()).expect("settings are valid JSON");
+        let defaults: Value = serde_json::from_str(&json).expect("it has just been written");
+        let Value::Object(defaults) = defaults else { unreachable!("settings have names") };
+        // Strings and numbers are the same in TOML as in JSON.
+        let written = |value| serde_json::to_string(value).expect("it has just been read");
+        defaults.iter().map(|(name, value)| format!("{name} = {}\n", written(value))).collect()
+    }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+/// A duration, written as `30s` or `1m 30s`; a number alone is seconds.
+#[derive(Debug, Clone, Copy)]
+struct Time(Duration);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let duration = SignedDuration::try_from(self.0).map_err(serde::ser::Error::custom)?;
+        serializer.collect_str(&format_args!("{duration:#}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a duration such as \"30s\", or a number of seconds")]
+        enum Written {
+            Seconds(f64),
+            Text(String),
+        }
+        let duration = match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Written::Text(text) => {
+                text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok())
+            }
+        };
+        let expected = "expected a duration such as \"30s\", or a number of seconds";
+        duration.map(Self).ok_or_else(|| serde::de::Error::custom(expected))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::Jail;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn the_last_one_wins() {
+        Jail::expect_with(|jail| {
+            let toml =
+                "listen = \"127.0.0.1:1\"\nlinger = \"2ms\"\nretry = 7\nreplay_bytes = \"1 MiB\"";
+            jail.create_file("hub.toml", toml)?;
+            jail.set_env("TELEMETRY_HUB_LISTEN", "127.0.0.1:2");
+            jail.set_env("TELEMETRY_HUB_LINGER", "3ms");
+            jail.set_env("TELEMETRY_HUB_MAX_SERIES", "5");
+            jail.set_env("TELEMETRY_HUB_LOG", "debug");
+            let options = json!({"listen": "127.0.0.1:3"});
+            let settings = Settings::load(Some(Path::new("hub.toml")), &options).unwrap();
+            assert_eq!(settings.listen.port(), 3);
+            let hub = settings.hub();
+            assert_eq!(hub.linger, Duration::from_millis(3));
+            assert_eq!(hub.retry, Duration::from_secs(7));
+            assert_eq!(hub.replay_bytes, 1 << 20);
+            assert_eq!(hub.max_series, 5);
+            assert_eq!(hub.max_subscribers, HubConfig::default().max_subscribers);
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn what_cannot_be_is_refused_by_name() {
+        Jail::expect_with(|jail| {
+            let refusal = |name: &str| {
+                let error = Settings::load(None, &json!({})).unwrap_err().to_string();
+                assert!(error.to_lowercase().contains(name), "{error}");
+            };
+            jail.set_env("TELEMETRY_HUB_LISTEN", "nowhere");
+            refusal("listen");
+            jail.set_env("TELEMETRY_HUB_LISTEN", "127.0.0.1:1");
+            jail.set_env("TELEMETRY_HUB_LINGER", "soon");
+            refusal("linger");
+            jail.set_env("TELEMETRY_HUB_LINGER", "5ms");
+            jail.set_env("TELEMETRY_HUB_REPLAY_BITES", "1");
+            refusal("replay_bites");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn defaults_can_be_read_back() {
+        let toml = Settings::defaults_as_toml();
+        let read: Settings = Figment::from(Toml::string(&toml)).extract().unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", Settings::default()));
+    }
+}

@@ -1,0 +1,175 @@
+//! What routes answer: JSON, problems (RFC 9457), and which failure has which status.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use telemetry_hub_actors::{IngestError, QueryError, SubscribeError};
+use warp::Reply;
+use warp::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use warp::http::{Response, StatusCode};
+
+/// What warp sends.
+pub(crate) type HttpResponse = warp::reply::Response;
+
+/// When to try again after a refusal for lack of room: the queue empties in well under a second.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// An error as RFC 9457 has it: `application/problem+json`.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Details>);
+
+#[derive(Debug, Serialize)]
+struct Details {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "status_number")]
+    status: StatusCode,
+    detail: String,
+    /// The query parameter to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    /// The item of the batch to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    /// How many items of the batch were rejected, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ItemError>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why one item of a batch was rejected.
+#[derive(Debug, Serialize)]
+pub(crate) struct ItemError {
+    pub(crate) index: usize,
+    pub(crate) error: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: detail.into(),
+            parameter: None,
+            index: None,
+            rejected: None,
+            errors: Vec::new(),
+            headers: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// A batch of which nothing could be taken.
+    pub(crate) fn all_rejected(rejected: usize, errors: Vec<ItemError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] if rejected == 1 => only.error.clone(),
+            _ => format!("none of the {rejected} items could be taken"),
+        };
+        let index = if rejected == 1 { errors.first().map(|error| error.index) } else { None };
+        let mut problem = Self::bad_request(detail);
+        problem.0.index = index;
+        problem.0.rejected = Some(rejected);
+        problem.0.errors = errors;
+        problem
+    }
+
+    fn unavailable(detail: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with_header(RETRY_AFTER, HeaderValue::from(RETRY_SOON.as_secs()))
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let mut problem = Self::bad_request(error.to_string());
+        problem.0.parameter = Some(error.parameter);
+        problem
+    }
+}
+
+impl From<SubscribeError> for Problem {
+    fn from(error: SubscribeError) -> Self {
+        match error {
+            SubscribeError::TooMany { .. }
+            | SubscribeError::ShuttingDown
+            | SubscribeError::Failed => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::QueueFull | IngestError::ShuttingDown => {
+                Self::unavailable(error.to_string())
+            }
+            IngestError::BatchTooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{error}; send smaller batches"))
+            }
+        }
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> HttpResponse {
+        let body = serde_json::to_vec(&self.0).expect("a problem is always valid JSON");
+        let mut response = with_type(self.0.status, "application/problem+json", body);
+        response.headers_mut().extend(self.0.headers);
+        response
+    }
+}
+
+/// 200 with a JSON body.
+pub(crate) fn json(body: &impl Serialize) -> HttpResponse {
+    let body = serde_json::to_vec(body).expect("replies are always valid JSON");
+    with_type(StatusCode::OK, "application/json", body)
+}
+
+/// A whole body of a type, which nobody may keep: it tells of now.
+pub(crate) fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> HttpResponse {
+    let mut response = Response::new(body).into_response();
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The path is right, the method is not.
+pub(crate) fn method_not_allowed(allow: &'static str) -> HttpResponse {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("allowed here: {allow}"))
+        .with_header(ALLOW, HeaderValue::from_static(allow))
+        .into_response()
+}
+
+/// No such path.
+pub(crate) fn not_found() -> HttpResponse {
+    let detail = "no such path; the live streams are at /api/telemetry/traces/live and \
+                  /api/telemetry/metrics/live";
+    Problem::new(StatusCode::NOT_FOUND, detail).into_response()
+}
+
+fn status_number<S: serde::Serializer>(
+    status: &StatusCode,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}

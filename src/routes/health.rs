@@ -1,0 +1,38 @@
+//! `GET /healthz`, whether the hub works, and `GET /readyz`, whether it wants work.
+
+use std::time::Duration;
+
+use serde_json::json;
+use telemetry_hub_actors::HubHandle;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::{Filter, Reply};
+
+use super::{readable, with_hub};
+use crate::reply::{self, HttpResponse, Problem};
+
+/// How long the collector may take to answer. It never waits for anybody: half a second means that it is stuck.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(crate) fn healthz(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
+    let route = with_hub(hub).then(async |hub: HubHandle| match hub.check_health(PATIENCE).await {
+        Ok(()) => reply::json(&json!({"status": "ok"})),
+        Err(error) => unavailable(error.to_string()),
+    });
+    readable(warp::path!("healthz").boxed(), route.boxed())
+}
+
+pub(crate) fn readyz(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
+    let route = with_hub(hub).map(|hub: HubHandle| {
+        if hub.is_ready() {
+            reply::json(&json!({"status": "ready"}))
+        } else {
+            unavailable("the hub is shutting down".to_owned())
+        }
+    });
+    readable(warp::path!("readyz").boxed(), route.boxed())
+}
+
+fn unavailable(detail: String) -> HttpResponse {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+}

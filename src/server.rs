@@ -1,0 +1,205 @@
+//! The server: binds the hub's listener, serves each connection, and drains both under one deadline.
+//!
+//! Every connection is a task of the server's own tracker: when the server ends, none is left.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use telemetry_hub_actors::{HubEnd, HubHandle, ShutdownError, StartError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp::filters::BoxedFilter;
+
+use crate::config::Settings;
+use crate::reply::HttpResponse;
+use crate::routes::{self, BodyLimit};
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait after a connection could not be accepted, which is nearly always for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A hub and its listener.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    listener: TcpListener,
+    address: SocketAddr,
+    hub: HubHandle,
+}
+
+/// Why a server did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The hub did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The hub ended by itself.
+    #[error("{0}")]
+    HubEnded(HubEnd),
+    /// The time for draining was not enough.
+    #[error("the drain was not clean: {0}")]
+    Drain(#[from] ShutdownError),
+    /// The time for draining was not enough to finish all requests.
+    #[error("the drain was not clean: {left} connections were cut")]
+    Connections {
+        /// How many connections were left.
+        left: usize,
+    },
+}
+
+impl Server {
+    /// Starts a hub, and listens. Nothing is accepted before [`run`](Self::run).
+    pub async fn bind(settings: Settings) -> Result<Self, ServerError> {
+        let address = settings.listen;
+        let cannot_bind = |source| ServerError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
+        let address = listener.local_addr().map_err(cannot_bind)?;
+        let hub = HubHandle::start(settings.hub()).await?;
+        Ok(Self { settings, listener, address, hub })
+    }
+
+    /// The address that it listens on, with the port that was chosen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The hub behind it.
+    pub fn hub(&self) -> &HubHandle {
+        &self.hub
+    }
+
+    /// Serves until `stop` comes, then drains: refuses what is new, hands over what was accepted, says `bye` to every
+    /// stream, finishes the requests that are under way. Fails if that takes longer than the settings allow.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let limit = BodyLimit(self.settings.max_body_bytes());
+        let connections = Connections {
+            routes: routes::all(&self.hub, limit),
+            write_timeout: self.settings.write_timeout(),
+            closing: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        };
+        let accepting = connections.accept_all(&self.listener);
+        let draining = self.drain(stop);
+        // New connections are accepted while the hub drains, so that they are told that it does.
+        let outcome = tokio::select! {
+            outcome = draining => outcome,
+            () = accepting => Ok(self.deadline()),
+        };
+        drop(self.listener);
+        connections.closing.cancel();
+        let closed = connections.finish(match &outcome {
+            Ok(deadline) => *deadline,
+            Err(_) => Instant::now(),
+        });
+        let closed = closed.await;
+        outcome.and(closed)
+    }
+
+    /// Waits for `stop`, then drains the hub. Returns the deadline for the rest.
+    async fn drain(&self, stop: impl Future<Output = ()>) -> Result<Instant, ServerError> {
+        tokio::select! {
+            () = stop => {}
+            end = self.hub.ended() => return Err(ServerError::HubEnded(end)),
+        }
+        let deadline = self.deadline();
+        tracing::info!("draining");
+        self.hub.shutdown(self.settings.drain_timeout()).await?;
+        Ok(deadline)
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.drain_timeout()
+    }
+}
+
+/// The connections of a server.
+struct Connections {
+    routes: BoxedFilter<(HttpResponse,)>,
+    write_timeout: Duration,
+    /// No further requests.
+    closing: CancellationToken,
+    /// The end, whatever is under way.
+    cut: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Connections {
+    async fn accept_all(&self, listener: &TcpListener) {
+        while !self.closing.is_cancelled() {
+            match listener.accept().await {
+                Ok((stream, _)) => self.spawn(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    timeout(ACCEPT_PAUSE, self.closing.cancelled()).await.ok();
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream) {
+        let connection =
+            serve_connection(stream, self.routes.clone(), self.write_timeout, self.closing.clone());
+        self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
+    }
+
+    /// Waits for the requests under way, until the deadline.
+    async fn finish(&self, deadline: Instant) -> Result<(), ServerError> {
+        self.tracker.close();
+        if timeout_at(deadline, self.tracker.wait()).await.is_ok() {
+            return Ok(());
+        }
+        let left = self.tracker.len();
+        self.cut.cancel();
+        self.tracker.wait().await;
+        Err(ServerError::Connections { left })
+    }
+}
+
+/// HTTP/1.1, or HTTP/2 if the client begins with it. A client that does not read is cut by the write timeout.
+async fn serve_connection(
+    stream: TcpStream,
+    routes: BoxedFilter<(HttpResponse,)>,
+    write_timeout: Duration,
+    closing: CancellationToken,
+) {
+    // Frames are small and must leave at once. A socket that cannot do that is broken, and will say so.
+    stream.set_nodelay(true).ok();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(write_timeout));
+    let service = TowerToHyperService::new(warp::service(routes));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new());
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned());
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        // Clients hang up all the time.
+        tracing::debug!(%error, "a connection ended");
+    }
+}

@@ -1,0 +1,196 @@
+//! A server of one's own for each test, and clients that read its streams.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_compression::tokio::bufread::ZstdDecoder;
+use eventsource_stream::{Event as Frame, Eventsource};
+use futures_util::{Stream, StreamExt};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use telemetry_hub::{Server, ServerError, Settings};
+use telemetry_hub_actors::HubHandle;
+use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long anything may take that must happen. Only a failing test waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. [`stop`](Self::stop) drains it and says how that went.
+#[derive(Debug)]
+pub(crate) struct TestServer {
+    pub(crate) base: String,
+    pub(crate) hub: HubHandle,
+    pub(crate) client: reqwest::Client,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), ServerError>>,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// With settings other than the defaults.
+    pub(crate) async fn with(mut settings: Value) -> Self {
+        settings["listen"] = json!("127.0.0.1:0");
+        let settings = Settings::load(None, &settings).unwrap();
+        let server = Server::bind(settings).await.unwrap();
+        let (base, hub) = (format!("http://{}", server.address()), server.hub().clone());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            // A test that drops the server without a word stops it too.
+            stopped.await.ok();
+        }));
+        Self { base, hub, client: reqwest::Client::new(), stop, running }
+    }
+
+    /// Drains and waits for the end.
+    pub(crate) async fn stop(self) -> Result<(), ServerError> {
+        self.stop.send(()).unwrap();
+        within_patience(self.running).await.unwrap()
+    }
+
+    /// Waits for the end of a server that has failed.
+    pub(crate) async fn stop_failed(self) -> ServerError {
+        within_patience(self.running).await.unwrap().unwrap_err()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client.get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
+    /// Sends JSON to where events go.
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Response {
+        self.post_to("/api/telemetry/events", "application/json", body).await
+    }
+
+    pub(crate) async fn post_to(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Response {
+        let request = self.client.post(format!("{}{path}", self.base));
+        request.header("content-type", content_type).body(body).send().await.unwrap()
+    }
+
+    /// Posts events that must all be accepted.
+    pub(crate) async fn accept(&self, events: &Value) {
+        let answer = self.post(events.to_string()).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// Watches live events.
+    pub(crate) async fn watch(&self, query: &str) -> LiveStream {
+        LiveStream::open(self.get(&format!("/api/telemetry/traces/live?{query}")).await)
+    }
+
+    /// Watches live metrics.
+    pub(crate) async fn watch_metrics(&self, query: &str) -> LiveStream {
+        LiveStream::open(self.get(&format!("/api/telemetry/metrics/live?{query}")).await)
+    }
+}
+
+/// A stream, as an SSE client sees it.
+pub(crate) struct LiveStream {
+    frames: std::pin::Pin<Box<dyn Stream<Item = Frame> + Send>>,
+}
+
+impl LiveStream {
+    pub(crate) fn open(response: Response) -> Self {
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let frames = response.bytes_stream().eventsource().map(|frame| frame.unwrap());
+        Self { frames: Box::pin(frames) }
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    pub(crate) async fn frame(&mut self) -> Option<Frame> {
+        within_patience(self.frames.next()).await
+    }
+
+    /// The next frame that is no ping, which must be of this kind: its data, and its id.
+    pub(crate) async fn expect(&mut self, kind: &str) -> (Value, String) {
+        loop {
+            let frame = self.frame().await.expect("the stream goes on");
+            if frame.event != "ping" {
+                assert_eq!(frame.event, kind, "{frame:?}");
+                return (serde_json::from_str(&frame.data).unwrap(), frame.id);
+            }
+        }
+    }
+
+    /// The next `count` events, over however many frames.
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            let (data, _) = self.expect("trace").await;
+            events.extend(data.as_array().unwrap().iter().cloned());
+        }
+        assert_eq!(events.len(), count);
+        events
+    }
+
+    /// All frames to the end of the stream.
+    pub(crate) async fn rest(mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.frame().await {
+            frames.push(frame);
+        }
+        frames
+    }
+}
+
+/// The types of events.
+pub(crate) fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+/// Fails if it takes too long.
+pub(crate) async fn within_patience<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("within a generous time")
+}
+
+/// Waits until something is so, looking again whenever other tasks have had their turn.
+pub(crate) async fn eventually(mut is_so: impl FnMut() -> bool) {
+    within_patience(async {
+        let mut tick = tokio::time::interval(Duration::from_millis(2));
+        while !is_so() {
+            tick.tick().await;
+        }
+    })
+    .await;
+}
+
+/// A problem as RFC 9457 has it, with this status.
+pub(crate) async fn problem(response: Response, status: u16) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status);
+    for member in ["type", "title", "detail"] {
+        assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+    }
+    problem
+}
+
+/// A file of `tests/data`, decompressed.
+pub(crate) async fn data(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let compressed = tokio::fs::read(path).await.unwrap();
+    let mut text = String::new();
+    ZstdDecoder::new(compressed.as_slice()).read_to_string(&mut text).await.unwrap();
+    text
+}
+
+/// The bodies of the mail server's webhooks, in order.
+pub(crate) async fn webhook_bodies() -> Vec<String> {
+    let lines = data("stalwart-webhooks.ndjson.zst").await;
+    let body = |line: &str| {
+        let request: Value = serde_json::from_str(line).unwrap();
+        request["body"].as_str().unwrap().to_owned()
+    };
+    lines.lines().map(body).collect()
+}

@@ -1,0 +1,68 @@
+//! Whether the hub works, whether it wants work, and what is no route of it.
+
+use telemetry_hub_actors::Fault;
+
+use crate::harness::{TestServer, eventually, problem};
+
+#[tokio::test]
+async fn a_hub_that_works_is_healthy_and_ready() {
+    let server = TestServer::start().await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(server.get(path).await.status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_collector_is_healthy_again() {
+    let server = TestServer::start().await;
+    server.hub.inject(Fault::KillCollector).await;
+    let hub = server.hub.clone();
+    eventually(|| hub.stats().collector_restarts == 1).await;
+    assert_eq!(server.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_draining_hub_is_healthy_but_not_ready_and_takes_nothing() {
+    let server = TestServer::start().await;
+    server.hub.refuse_new_work();
+    assert_eq!(server.get("/healthz").await.status(), 200);
+    problem(server.get("/readyz").await, 503).await;
+    let refused = server.post("{\"type\":\"a\"}").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    problem(refused, 503).await;
+    problem(server.get("/api/telemetry/traces/live").await, 503).await;
+    problem(server.get("/api/telemetry/metrics/live").await, 503).await;
+}
+
+#[tokio::test]
+async fn unknown_paths_are_404_and_wrong_methods_405() {
+    let server = TestServer::start().await;
+    for path in ["/", "/nope", "/api/telemetry/traces", "/api/telemetry/traces/live/more"] {
+        problem(server.get(path).await, 404).await;
+    }
+    for (path, allow) in [
+        ("/api/telemetry/traces/live", "GET, HEAD"),
+        ("/api/telemetry/metrics/live", "GET, HEAD"),
+        ("/healthz", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/api/telemetry/events", "POST"),
+        ("/api/telemetry/metrics", "POST"),
+    ] {
+        let response = server.client.delete(format!("{}{path}", server.base)).send().await.unwrap();
+        assert_eq!(response.headers()["allow"], allow, "{path}");
+        problem(response, 405).await;
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let server = TestServer::start().await;
+    for path in ["/healthz", "/metrics", "/api/telemetry/traces/live"] {
+        let response = server.client.head(format!("{}{path}", server.base)).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(response.bytes().await.unwrap().is_empty());
+    }
+    let hub = server.hub.clone();
+    eventually(|| hub.stats().subscribers == 0).await;
+}

@@ -1,0 +1,82 @@
+//! Clients that break off at every stage, and bytes that are no HTTP.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{TestServer, eventually, types, within_patience};
+
+/// Sends bytes over a socket of its own, which is not read from.
+pub(crate) async fn raw_request(server: &TestServer, bytes: &str) -> TcpStream {
+    let address = server.base.strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(bytes.as_bytes()).await.unwrap();
+    socket
+}
+
+const STREAM: &str = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: h\r\n\r\n";
+const POST: &str = "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n{\"type\":\"broken off\",\"data\":{}}";
+
+#[tokio::test]
+async fn hanging_up_at_every_byte_of_a_request_leaves_nothing_behind() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("type=end").await;
+    for request in [STREAM, POST] {
+        for length in 0..request.len() {
+            drop(raw_request(&server, &request[..length]).await);
+        }
+    }
+    let hub = server.hub.clone();
+    eventually(|| hub.stats().subscribers == 1).await;
+    assert_eq!(hub.stats().received, 0, "nothing broken off was taken");
+    server.accept(&json!({"type": "end"})).await;
+    assert_eq!(types(&stream.events(1).await), ["end"]);
+    drop(stream);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn hanging_up_at_every_stage_of_a_stream_ends_its_actor() {
+    let server = TestServer::start().await;
+    let hub = server.hub.clone();
+    for read in [0, 1, 20, 100, 200, 300] {
+        let mut socket = raw_request(&server, STREAM).await;
+        eventually(|| hub.stats().subscribers == 1).await;
+        server.accept(&json!({"type": "t"})).await;
+        let mut buffer = vec![0; read];
+        within_patience(socket.read_exact(&mut buffer)).await.unwrap();
+        drop(socket);
+        eventually(|| hub.stats().subscribers == 0).await;
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_half_closed_client_still_gets_its_answer() {
+    let server = TestServer::start().await;
+    let body = "{\"type\":\"a\"}";
+    let request = format!(
+        "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = raw_request(&server, &request).await;
+    socket.shutdown().await.unwrap();
+    let mut answer = String::new();
+    within_patience(socket.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused() {
+    let server = TestServer::start().await;
+    for garbage in
+        ["\r\n\r\nhello\r\n\r\n", "GET\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}", "GET / HTTP/9.9\r\n\r\n"]
+    {
+        let mut socket = raw_request(&server, garbage).await;
+        socket.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        within_patience(socket.read_to_end(&mut answer)).await.ok();
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{garbage:?}");
+    }
+    assert_eq!(server.get("/healthz").await.status(), 200);
+}

@@ -1,0 +1,158 @@
+//! Metrics in, live metrics out, and the Prometheus page.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::harness::{TestServer, problem};
+
+const LIVE: &str = "/api/telemetry/metrics/live";
+const POST: &str = "/api/telemetry/metrics";
+
+/// The samples of a frame by name.
+fn by_id(frame: &Value) -> BTreeMap<&str, &Value> {
+    let samples = frame.as_array().unwrap().iter();
+    samples.map(|sample| (sample["id"].as_str().unwrap(), sample)).collect()
+}
+
+#[tokio::test]
+async fn the_hubs_own_series_are_real_from_the_first_frame() {
+    let server = TestServer::start().await;
+    let (frame, _) = server.watch_metrics("interval=1h").await.expect("metrics").await;
+    let samples = by_id(&frame);
+    assert!(samples["server.memory"]["value"].as_f64().unwrap() > 1e6, "{frame}");
+    assert_eq!(samples["server.memory"]["unit"], "By");
+    assert!(samples["server.uptime"]["value"].as_f64().unwrap() > 0.0, "{frame}");
+    assert!(samples["server.cpu"]["value"].as_f64().is_some(), "{frame}");
+    assert_eq!(samples["hub.subscribers"]["value"], 1);
+    for name in ["queue.count", "hub.events.received", "hub.events.delivered", "hub.events.missed"]
+    {
+        assert_eq!(samples[name]["value"], 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_counted_in_all_and_by_type() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("type=a").await;
+    server.accept(&json!([{"type": "a"}, {"type": "a"}, {"type": "b"}])).await;
+    stream.events(2).await;
+    let (frame, _) =
+        server.watch_metrics("interval=1h&metrics=a,b,hub.events").await.expect("metrics").await;
+    let values: Vec<_> =
+        by_id(&frame).iter().map(|(id, sample)| (*id, sample["value"].as_i64().unwrap())).collect();
+    assert_eq!(
+        values,
+        [
+            ("a", 2),
+            ("b", 1),
+            ("hub.events.delivered", 2),
+            ("hub.events.missed", 0),
+            ("hub.events.received", 3),
+            ("hub.events.refused", 0)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_posted_is_streamed_at_each_interval() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch_metrics("metrics=my&interval=100ms").await;
+    assert_eq!(stream.expect("metrics").await.0, json!([]));
+    let metrics = json!([
+        {"id": "my.count", "type": "counter", "value": 2, "rate": 9},
+        {"id": "my.count", "type": "counter", "value": 3},
+        {"id": "my.total", "type": "counter", "value": 50, "mode": "total"},
+        {"id": "my.level", "type": "gauge", "value": 1.5, "unit": "By", "attributes": {"zone": "b"}},
+        {"id": "my.time", "type": "histogram", "values": [2, 9, 40], "unit": "ms"},
+    ]);
+    let answer = server.post_to(POST, "application/json", metrics.to_string()).await;
+    assert_eq!(answer.text().await.unwrap(), "{\"accepted\":5}");
+    let frame = loop {
+        let (frame, _) = stream.expect("metrics").await;
+        if frame != json!([]) {
+            break frame;
+        }
+    };
+    let samples = by_id(&frame);
+    assert_eq!(samples["my.count"]["value"], 5);
+    assert!(samples["my.count"]["rate"].as_f64().unwrap() > 0.0);
+    assert_eq!(samples["my.total"]["value"], 50);
+    assert_eq!(
+        samples["my.level"],
+        &json!({"id": "my.level", "type": "gauge", "value": 1.5, "unit": "By", "attributes": {"zone": "b"}})
+    );
+    assert_eq!(
+        samples["my.time"],
+        &json!({"id": "my.time", "type": "histogram", "count": 3, "sum": 51, "min": 2, "max": 40, "p50": 9, "p90": 9, "p99": 9, "unit": "ms"})
+    );
+}
+
+#[tokio::test]
+async fn bad_metrics_are_rejected_one_by_one() {
+    let server = TestServer::start().await;
+    let metrics = json!([
+        {"id": "a", "type": "gauge", "value": 1}, {"id": "a", "type": "dial", "value": 1},
+        {"id": "server.memory", "type": "gauge", "value": 1}, {"id": "c", "type": "counter", "value": -1}
+    ]);
+    let answer = server.post_to(POST, "application/json", metrics.to_string()).await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(3)));
+    let told: Vec<_> =
+        answer["errors"].as_array().unwrap().iter().map(|e| e["index"].as_u64().unwrap()).collect();
+    assert_eq!(told, [1, 2, 3]);
+    let answer = server.post_to(POST, "application/json", "{\"id\":\"a\"}").await;
+    assert_eq!(problem(answer, 400).await["index"], 0);
+    problem(server.post_to(POST, "application/json", "[").await, 400).await;
+}
+
+#[tokio::test]
+async fn intervals_that_cannot_be_get_400() {
+    let server = TestServer::start().await;
+    for interval in
+        ["0", "-1", "NaN", "1e99", "inf", "0.09", "3601", "", "x", "99999999999999999999"]
+    {
+        let response = server.get(&format!("{LIVE}?interval={interval}")).await;
+        assert_eq!(problem(response, 400).await["parameter"], "interval", "{interval}");
+    }
+    let response = server.get(&format!("{LIVE}?metric=server.memory")).await;
+    assert_eq!(problem(response, 400).await["parameter"], "metric");
+}
+
+#[tokio::test]
+async fn prometheus_reads_every_series() {
+    let server = TestServer::start().await;
+    server.accept(&json!([{"type": "smtp.ehlo"}, {"type": "smtp.ehlo"}])).await;
+    let metrics = json!([
+        {"id": "a.b", "type": "gauge", "value": 1, "attributes": {"q": "say \"hi\"\n\\", "n": 5}},
+        {"id": "a-b", "type": "gauge", "value": 2},
+        {"id": "a.b", "type": "histogram", "values": [1, 2, 3], "unit": "ms"},
+        {"id": "9lives", "type": "counter", "value": 1.5},
+    ]);
+    server.post_to(POST, "application/json", metrics.to_string()).await;
+    let response = server.get("/metrics").await;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = response.text().await.unwrap();
+    for line in [
+        "# TYPE smtp_ehlo_total counter",
+        "smtp_ehlo_total 2",
+        "# TYPE server_memory_bytes gauge",
+        "hub_events_received_total 2",
+        "a_b 2",
+        "a_b{metric_id=\"a.b\",n=\"5\",q=\"say \\\"hi\\\"\\n\\\\\"} 1",
+        "# TYPE a_b_milliseconds summary",
+        "a_b_milliseconds{quantile=\"0.5\"} 2",
+        "a_b_milliseconds_sum 6",
+        "a_b_milliseconds_count 3",
+        "_9lives_total 1.5",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    let mut families: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let count = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), count, "each family stands once");
+}

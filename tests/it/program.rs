@@ -1,0 +1,141 @@
+//! The program itself, started as a user starts it.
+
+use std::process::{Output, Stdio};
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::harness::within_patience;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
+    command.args(arguments).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn run(arguments: &[&str]) -> Output {
+    within_patience(program(arguments).output()).await.unwrap()
+}
+
+/// A running hub, its address, and the rest of what it prints.
+async fn start(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
+    let mut child = program(arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = within_patience(lines.next_line()).await.unwrap().unwrap();
+    let address = first.rsplit(' ').next().unwrap().to_owned();
+    (child, address, lines)
+}
+
+async fn signal(child: &Child, name: &str) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn it_prints_where_to_look_and_ends_cleanly_when_told() {
+    for name in ["-TERM", "-INT"] {
+        let (mut child, address, mut lines) = start(&["--listen", "127.0.0.1:0"]).await;
+        let mut text = String::new();
+        while !text.contains("send") {
+            text.push_str(&within_patience(lines.next_line()).await.unwrap().unwrap());
+        }
+        assert!(text.contains(&format!("curl -N '{address}/api/telemetry/traces/live'")), "{text}");
+        let client = reqwest::Client::new();
+        let mut stream =
+            client.get(format!("{address}/api/telemetry/traces/live")).send().await.unwrap();
+        signal(&child, name).await;
+        let mut rest = String::new();
+        while let Some(chunk) = within_patience(stream.chunk()).await.unwrap() {
+            rest.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        assert!(rest.contains("event: bye\ndata: {\"reason\":\"shutdown\""), "{rest}");
+        assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_one_clear_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["serve", "--listen", &address]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(
+        stderr.starts_with(&format!("telemetry-hub: cannot listen on {address}: ")),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn bad_options_and_settings_end_with_2_and_their_name() {
+    for (arguments, name) in [
+        (vec!["--listne", "x"], "--listne"),
+        (vec!["--listen", "nowhere"], "--listen"),
+        (vec!["--drain-timeout", "soon"], "drain_timeout"),
+        (vec!["--config", "/no/such/file.toml"], "/no/such/file.toml"),
+    ] {
+        let output = run(&arguments).await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(name), "{stderr}");
+    }
+    let output = program(&[]).env("TELEMETRY_HUB_REPLAY_BITES", "1").output();
+    let output = within_patience(output).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("replay_bites"));
+}
+
+#[tokio::test]
+async fn settings_come_from_file_and_environment_and_options() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join("settings.toml");
+    tokio::fs::write(&file, "listen = \"127.0.0.1:1\"\nping_interval = \"10ms\"\n").await.unwrap();
+    let mut child = program(&["--listen", "127.0.0.1:0"])
+        .env("TELEMETRY_HUB_CONFIG", &file)
+        .env("TELEMETRY_HUB_PING_INTERVAL", "20ms")
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = within_patience(lines.next_line()).await.unwrap().unwrap();
+    let address = first.rsplit(' ').next().unwrap();
+    let stream = reqwest::get(format!("{address}/api/telemetry/traces/live")).await.unwrap();
+    let mut stream = crate::harness::LiveStream::open(stream);
+    assert_eq!(stream.frame().await.unwrap().data, "{\"interval\":20}");
+}
+
+#[tokio::test]
+async fn help_teaches() {
+    let help = run(&["--help"]).await;
+    assert_eq!(help.status.code(), Some(0));
+    let text = String::from_utf8(help.stdout).unwrap();
+    for word in
+        ["curl -N", "Exit codes", "replay_bytes", "TELEMETRY_HUB_", "--drain-timeout", "send"]
+    {
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn sending_a_file_brings_its_lines_to_whoever_watches() {
+    let (child, address, _lines) = start(&["--listen", "127.0.0.1:0"]).await;
+    let stream = reqwest::get(format!("{address}/api/telemetry/traces/live")).await.unwrap();
+    let mut stream = crate::harness::LiveStream::open(stream);
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("lines.log");
+    let text =
+        "{\"type\":\"a\",\"data\":{\"n\":1}}\nlevel=warn msg=\"from logfmt\" n=2\n\nplain text\n";
+    tokio::fs::write(&file, text).await.unwrap();
+    let output = run(&["send", "--url", &address, file.to_str().unwrap()]).await;
+    let summary = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{summary}");
+    assert!(summary.contains("sent 3 events"), "{summary}");
+    let events = stream.events(3).await;
+    assert_eq!((&events[0]["type"], &events[0]["data"]), (&json!("a"), &json!({"n": 1})));
+    assert_eq!((&events[1]["level"], &events[1]["text"]), (&json!("WARN"), &json!("from logfmt")));
+    assert_eq!(events[1]["data"], json!({"n": 2}));
+    assert_eq!(events[2]["text"], "plain text");
+    drop(child);
+}

@@ -1,0 +1,199 @@
+//! `GET /api/telemetry/traces/live`, frame by frame.
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::harness::{LiveStream, TestServer, eventually, problem, types};
+
+const PATH: &str = "/api/telemetry/traces/live";
+
+#[tokio::test]
+async fn head_and_first_frames_leave_at_once() {
+    let server = TestServer::start().await;
+    let response = server.get(PATH).await;
+    assert_eq!(response.status(), 200);
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store, no-transform"),
+        ("x-accel-buffering", "no"),
+    ] {
+        assert_eq!(response.headers()[name], value);
+    }
+    let mut bytes = response.bytes_stream();
+    let mut text = String::new();
+    while !text.ends_with("{\"interval\":15000}\n\n") {
+        text.push_str(std::str::from_utf8(&bytes.next().await.unwrap().unwrap()).unwrap());
+    }
+    let retry = text.strip_prefix("retry: ").unwrap().split('\n').next().unwrap();
+    assert!((2400..3600).contains(&retry.parse::<u32>().unwrap()), "{text}");
+    assert!(text.ends_with("\n\nevent: ping\ndata: {\"interval\":15000}\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn an_event_has_the_documented_shape() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("").await;
+    server
+        .accept(&json!({
+            "type": "auth.failed", "level": "warning", "text": "no", "createdAt": "2026-11-22T10:12:19Z",
+            "spanId": 341966511470027318_u64, "traceId": "t", "parentSpanId": "p",
+            "data": {"remoteIp": "127.0.0.1", "accountName": "alice"}
+        }))
+        .await;
+    let (data, id) = stream.expect("trace").await;
+    assert_eq!(
+        data,
+        json!([{
+            "id": id, "createdAt": "2026-11-22T10:12:19Z", "signal": "log", "type": "auth.failed",
+            "level": "WARN", "text": "no", "traceId": "t", "spanId": "341966511470027318",
+            "parentSpanId": "p", "data": {"remoteIp": "127.0.0.1", "accountName": "alice"}
+        }])
+    );
+    assert_eq!(id.as_bytes()[14], b'7', "{id} is a UUIDv7");
+}
+
+#[tokio::test]
+async fn silence_is_filled_with_pings() {
+    let server = TestServer::with(json!({"ping_interval": "50ms"})).await;
+    let mut stream = server.watch("").await;
+    for _ in 0..3 {
+        let frame = stream.frame().await.unwrap();
+        assert_eq!((frame.event.as_str(), frame.data.as_str()), ("ping", "{\"interval\":50}"));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_resumes_after_the_last_event_id() {
+    let server = TestServer::start().await;
+    let mut first = server.watch("type=n").await;
+    for number in 0..10 {
+        server.accept(&json!({"type": format!("n{number}")})).await;
+    }
+    let seen = first.events(10).await;
+    let id = seen[3]["id"].as_str().unwrap();
+    for (query, header) in
+        [("", Some(id)), (&*format!("last-event-id={id}"), None), (&*format!("since={id}"), None)]
+    {
+        let mut request = server.client.get(format!("{}{PATH}?type=n&{query}", server.base));
+        if let Some(id) = header {
+            request = request.header("last-event-id", id);
+        }
+        let mut stream = LiveStream::open(request.send().await.unwrap());
+        assert_eq!(types(&stream.events(6).await), ["n4", "n5", "n6", "n7", "n8", "n9"]);
+        assert_eq!(stream.expect("caught-up").await.0, json!({"replayed": 6}));
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_the_buffer_does_not_reach_is_told_as_expired() {
+    let server = TestServer::start().await;
+    let old = "00000000-0000-7000-8000-000000000000";
+    let mut stream = server.watch(&format!("last-event-id={old}")).await;
+    let (gap, _) = stream.expect("gap").await;
+    assert_eq!(gap, json!({"reason": "expired", "missed": null, "from": old, "to": null}));
+    assert_eq!(stream.expect("caught-up").await.0, json!({"replayed": 0}));
+}
+
+#[tokio::test]
+async fn replay_brings_the_last_ones() {
+    let server = TestServer::start().await;
+    server.accept(&json!([{"type": "a"}, {"type": "b"}, {"type": "a"}, {"type": "c"}])).await;
+    let mut stream = server.watch("replay=2").await;
+    assert_eq!(types(&stream.events(2).await), ["a", "c"]);
+    assert_eq!(stream.expect("caught-up").await.0, json!({"replayed": 2}));
+    server.accept(&json!({"type": "live"})).await;
+    assert_eq!(types(&stream.events(1).await), ["live"]);
+}
+
+#[tokio::test]
+async fn bad_parameters_get_400_with_their_name() {
+    let server = TestServer::start().await;
+    let many: Vec<String> = (0..33).map(|number| format!("k{number}=1")).collect();
+    for (query, parameter) in [
+        ("level=loud", "level"),
+        ("follow=x", "follow"),
+        ("since=soon", "since"),
+        ("replay=many", "replay"),
+        ("=x", ""),
+        ("a%0Ab=x", "a\nb"),
+        ("k=%FF", "k"),
+        ("last-event-id=x", "last-event-id"),
+        (&many.join("&"), "k32"),
+        (&format!("k={}", "x".repeat(1025)), "k"),
+    ] {
+        let problem = problem(server.get(&format!("{PATH}?{query}")).await, 400).await;
+        assert_eq!(problem["parameter"], parameter, "{query}");
+    }
+    let request = server.client.get(format!("{}{PATH}", server.base));
+    let response = request.header("last-event-id", "x").send().await.unwrap();
+    assert_eq!(problem(response, 400).await["parameter"], "Last-Event-ID");
+    assert_eq!(server.hub.stats().subscribers, 0);
+}
+
+#[tokio::test]
+async fn nothing_can_begin_a_new_field() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("").await;
+    let evil = "x\r\nevent: bye\r\rdata: {}\n\nid: 5\u{0}\u{2028}";
+    let event = json!({
+        "type": evil, "text": evil, "spanId": evil, "traceId": evil, "parentSpanId": evil,
+        "data": {evil: evil, "nested": {evil: [evil]}}, evil: evil,
+    });
+    server.accept(&event).await;
+    server.accept(&json!({"type": "end"})).await;
+    let events = stream.events(2).await;
+    for member in ["type", "text", "spanId", "traceId", "parentSpanId"] {
+        assert_eq!(events[0][member], evil, "{member}");
+    }
+    assert_eq!(events[0]["data"][evil], evil);
+    assert_eq!(events[0]["data"]["nested"][evil], json!([evil]));
+    assert_eq!(types(&events[1..]), ["end"]);
+}
+
+#[tokio::test]
+async fn hanging_up_ends_the_subscriber() {
+    let server = TestServer::start().await;
+    let stream = server.watch("type=a").await;
+    let hub = server.hub.clone();
+    assert_eq!((hub.stats().subscribers, hub.stats().filters), (1, 1));
+    drop(stream);
+    eventually(|| hub.stats().subscribers == 0 && hub.stats().filters == 0).await;
+}
+
+#[tokio::test]
+async fn many_streams_share_one_connection_over_http_2() {
+    let server = TestServer::start().await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let mut streams = Vec::new();
+    for number in 0..50 {
+        let url = format!("{}{PATH}?n={number}", server.base);
+        let response = client.get(url).send().await.unwrap();
+        assert_eq!(response.version(), reqwest::Version::HTTP_2);
+        streams.push(LiveStream::open(response));
+    }
+    let events: Vec<Value> = (0..50).map(|n| json!({"type": "t", "data": {"n": n}})).collect();
+    server.accept(&json!(events)).await;
+    for (number, stream) in streams.iter_mut().enumerate() {
+        assert_eq!(stream.events(1).await[0]["data"]["n"], number);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_and_the_others_notice_nothing() {
+    let settings = json!({"write_timeout": "200ms", "subscriber_queue_bytes": "64 KiB"});
+    let server = TestServer::with(settings).await;
+    let hub = server.hub.clone();
+    let stalled =
+        crate::hostile::raw_request(&server, &format!("GET {PATH} HTTP/1.1\r\nhost: h\r\n\r\n"))
+            .await;
+    let mut healthy = server.watch("").await;
+    eventually(|| hub.stats().subscribers == 2).await;
+    let text = "x".repeat(100_000);
+    let mut sent = 0;
+    while hub.stats().subscribers == 2 {
+        server.accept(&json!({"type": "t", "text": text, "data": {"n": sent}})).await;
+        assert_eq!(healthy.events(1).await[0]["data"]["n"], sent);
+        sent += 1;
+    }
+    drop(stalled);
+}
