@@ -46,7 +46,7 @@ Filters, in the query of /api/telemetry/traces/live:
   follow=trace          with the events that match, the later ones of their traces
   replay=100, since=5m  first the last 100 events that match, or those of five minutes
 
-Exit codes:
+Exit codes of the hub:
   0  ended cleanly: every stream got what it was owed
   1  could not start, or did not end cleanly
   2  a bad option or setting

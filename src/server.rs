@@ -2,6 +2,7 @@
 //!
 //! Every connection is a task of the server's own tracker: when the server ends, none is left.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -102,15 +103,13 @@ impl Server {
         // New connections are accepted while the hub drains, so that they are told that it does.
         let outcome = tokio::select! {
             outcome = draining => outcome,
-            () = accepting => Ok(self.deadline()),
+            never = accepting => match never {},
         };
         drop(self.listener);
         connections.closing.cancel();
-        let closed = connections.finish(match &outcome {
-            Ok(deadline) => *deadline,
-            Err(_) => Instant::now(),
-        });
-        let closed = closed.await;
+        // A hub that failed, or took all the time there was, leaves none for the rest.
+        let deadline = outcome.as_ref().map_or_else(|_| Instant::now(), |deadline| *deadline);
+        let closed = connections.finish(deadline).await;
         outcome.and(closed)
     }
 
@@ -143,8 +142,8 @@ struct Connections {
 }
 
 impl Connections {
-    async fn accept_all(&self, listener: &TcpListener) {
-        while !self.closing.is_cancelled() {
+    async fn accept_all(&self, listener: &TcpListener) -> Infallible {
+        loop {
             match listener.accept().await {
                 Ok((stream, _)) => self.spawn(stream),
                 Err(error) => {

@@ -25,7 +25,7 @@ pub(crate) struct EventBatch {
 }
 
 impl EventBatch {
-    fn last_id(&self) -> EventId {
+    pub(crate) fn last_id(&self) -> EventId {
         self.events.last().expect("a batch is never empty").id
     }
 }
@@ -89,7 +89,7 @@ pub(crate) struct Expired {
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) batches: Vec<Arc<EventBatch>>,
-    /// The last event that was evicted before it could be read.
+    /// The last event that was evicted: lost to a reader that has not come so far.
     pub(crate) lost_through: Option<EventId>,
     /// Whether it reaches the end of the log.
     pub(crate) is_last: bool,
@@ -198,7 +198,11 @@ impl EventLog {
         let mut state = lock(&self.state);
         state.seal();
         match since {
-            None => Start { position: state.tail(), after: state.first_id, expired: None },
+            None => Start {
+                position: state.tail(),
+                after: state.evicted_through.unwrap_or(state.first_id),
+                expired: None,
+            },
             Some(Since::Event(id)) => state.start_after(id),
             Some(Since::Time(time)) => state.start_at(time),
             Some(Since::Ago(duration)) => {
@@ -211,7 +215,7 @@ impl EventLog {
     pub(crate) fn read(&self, position: u64, max_bytes: usize) -> Page {
         let mut state = lock(&self.state);
         state.seal();
-        let lost_through = (position < state.tail()).then_some(state.evicted_through).flatten();
+        let lost_through = state.evicted_through;
         let mut batches: Vec<Arc<EventBatch>> = Vec::new();
         let mut bytes = 0;
         for batch in state.from(position) {
@@ -265,7 +269,8 @@ impl LogState {
         } else {
             None
         };
-        Start { position: self.position_after(id), after: id, expired }
+        let after = self.evicted_through.map_or(id, |evicted| evicted.max(id)).min(self.last_id);
+        Start { position: self.position_after(id), after, expired }
     }
 
     fn start_at(&self, time: Timestamp) -> Start {
@@ -274,7 +279,8 @@ impl LogState {
             .evicted_through
             .filter(|evicted| after <= *evicted)
             .map(|evicted| Expired { from: None, to: Some(evicted) });
-        Start { position: self.position_after(after), after, expired }
+        let position = self.position_after(after);
+        Start { position, after: expired.and_then(|expired| expired.to).unwrap_or(after), expired }
     }
 }
 
@@ -357,7 +363,7 @@ mod tests {
         let page = log.read(0, 1000);
         assert_eq!(kinds(&page.batches), [["c"], ["d"]]);
         assert_eq!(page.lost_through, Some(all[1].last_id()));
-        assert_eq!(log.read(2, 1000).lost_through, None);
+        assert_eq!(log.read(2, 1000).lost_through, Some(all[1].last_id()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef, RpcReplyPort};
-use tokio::sync::watch;
+use tokio::sync::{TryAcquireError, watch};
 
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
@@ -68,7 +68,8 @@ impl HubHandle {
         let room = self.core.ingest_room.acquire_many(bytes);
         match tokio::time::timeout(self.core.config.ingest_patience, room).await {
             Ok(Ok(permit)) => permit.forget(),
-            Ok(Err(_)) | Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
+            Ok(Err(_)) => return Err(self.refuse(&events, IngestError::ShuttingDown)),
+            Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
         }
         self.accept(events)
     }
@@ -78,7 +79,12 @@ impl HubHandle {
         let (events, bytes) = self.measure(events)?;
         match self.core.ingest_room.try_acquire_many(bytes) {
             Ok(permit) => permit.forget(),
-            Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
+            Err(TryAcquireError::Closed) => {
+                return Err(self.refuse(&events, IngestError::ShuttingDown));
+            }
+            Err(TryAcquireError::NoPermits) => {
+                return Err(self.refuse(&events, IngestError::QueueFull));
+            }
         }
         self.accept(events)
     }
@@ -175,8 +181,11 @@ impl HubHandle {
     }
 
     fn measure(&self, events: Vec<NewEvent>) -> Result<(Vec<(NewEvent, usize)>, u32), IngestError> {
-        let events: Vec<_> =
-            events.into_iter().map(|event| (event.size(), event)).map(|(n, e)| (e, n)).collect();
+        let with_size = |event: NewEvent| {
+            let size = event.size();
+            (event, size)
+        };
+        let events: Vec<_> = events.into_iter().map(with_size).collect();
         if !self.is_ready() {
             return Err(self.refuse(&events, IngestError::ShuttingDown));
         }
@@ -208,11 +217,14 @@ impl HubHandle {
         error
     }
 
-    /// Waits until the collector has routed all that was accepted: then all room is free again.
+    /// Waits until the collector has routed all that was accepted: then all room is free again. From then on nothing is
+    /// accepted any more, not even from one who had asked before the hub refused new work.
     async fn routed(&self) {
-        let all = u32::try_from(self.core.config.ingest_queue_bytes).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        self.core.ingest_room.acquire_many(all).await.ok();
+        let all = u32::try_from(self.core.config.ingest_queue_bytes)
+            .expect("the hub has cut it to what fits");
+        let room = self.core.ingest_room.acquire_many(all).await;
+        self.core.ingest_room.close();
+        drop(room);
     }
 
     async fn call<T: Send + 'static>(

@@ -207,7 +207,7 @@ impl HubState {
         self.metrics_subscribers.insert(subscriber.get_id(), subscriber.clone());
         // A sampler that has just died is replaced by one that begins with a frame for all.
         sampler.cast(SamplerMessage::Welcome(id)).ok();
-        Ok(MetricsSubscription::new(slot, subscriber, &self.core.config))
+        Ok(MetricsSubscription::new(slot, subscriber, query.interval, &self.core.config))
     }
 
     fn admit(&mut self) -> Result<SubscriberId, SubscribeError> {

@@ -40,7 +40,9 @@ pub(crate) struct HubCore {
 }
 
 impl HubCore {
-    pub(crate) fn new(config: HubConfig) -> Self {
+    pub(crate) fn new(mut config: HubConfig) -> Self {
+        // The semaphore hands out no more than 32 bits of permits at a time.
+        config.ingest_queue_bytes = config.ingest_queue_bytes.min(u32::MAX as usize);
         Self {
             log: EventLog::new(&config),
             groups: Arc::new(FilterGroups::new(config.follow_capacity)),

@@ -124,6 +124,7 @@ impl Replayer {
             self.replayed += matches.count();
             outbox.push_replayed(Arc::new(matches));
             self.position = batch.position + 1;
+            self.after = self.after.max(batch.last_id());
         }
     }
 

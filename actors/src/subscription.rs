@@ -53,7 +53,8 @@ impl Subscription {
         subscriber: ActorRef<SubscriberMessage>,
         config: &HubConfig,
     ) -> Self {
-        let (opening, silence) = (Opening::new(config), Silence::new(config.ping_interval));
+        let opening = Opening::new(config).with_ping();
+        let silence = Silence::new(config.ping_interval);
         Self { outbox, subscriber, opening, silence }
     }
 
@@ -126,9 +127,14 @@ impl MetricsSubscription {
     pub(crate) fn new(
         slot: Arc<MetricsSlot>,
         subscriber: ActorRef<MetricsSubscriberMessage>,
+        interval: Duration,
         config: &HubConfig,
     ) -> Self {
-        let (opening, silence) = (Opening::new(config), Silence::new(config.ping_interval));
+        let mut opening = Opening::new(config);
+        if interval > config.ping_interval {
+            opening = opening.with_ping();
+        }
+        let silence = Silence::new(config.ping_interval);
         Self { slot, subscriber, opening, silence }
     }
 
@@ -168,27 +174,26 @@ impl Drop for MetricsSubscription {
     }
 }
 
-/// The frames that every stream begins with.
+/// The frames that a stream begins with.
 #[derive(Debug)]
 struct Opening {
-    retry: Duration,
+    retry: Option<Duration>,
+    ping: Option<Duration>,
     ping_interval: Duration,
-    said: u8,
 }
 
 impl Opening {
     fn new(config: &HubConfig) -> Self {
-        Self { retry: config.retry, ping_interval: config.ping_interval, said: 0 }
+        Self { retry: Some(config.retry), ping: None, ping_interval: config.ping_interval }
+    }
+
+    fn with_ping(self) -> Self {
+        Self { ping: Some(self.ping_interval), ..self }
     }
 
     fn next(&mut self) -> Option<Bytes> {
-        let frame = match self.said {
-            0 => sse::retry(jittered(self.retry)),
-            1 => sse::ping(self.ping_interval),
-            _ => return None,
-        };
-        self.said += 1;
-        Some(frame)
+        let retry = self.retry.take().map(|delay| sse::retry(jittered(delay)));
+        retry.or_else(|| self.ping.take().map(sse::ping))
     }
 }
 

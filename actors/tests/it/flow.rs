@@ -369,3 +369,28 @@ fn check_about(elapsed: Duration, seconds: u64) {
     let tolerance = Duration::from_millis(20);
     assert!((expected..expected + tolerance).contains(&elapsed), "{elapsed:?}");
 }
+
+/// Ingests until the hub refuses, and says how many events it took.
+async fn publish_to_the_end(hub: HubHandle) -> u64 {
+    for number in 0.. {
+        if hub.ingest(events([number])).await.is_err() {
+            return number;
+        }
+    }
+    unreachable!("it has to end some day")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_accepted_while_the_hub_goes_down_still_arrives() {
+    for _ in 0..200 {
+        let hub = start(HubConfig { linger: Duration::ZERO, ..HubConfig::default() }).await;
+        let reader = reader(subscribe(&hub, "").await);
+        let publisher = tokio::spawn(publish_to_the_end(hub.clone()));
+        eventually_stats(&hub, |stats| stats.received > 10).await;
+        patiently(hub.shutdown(STALL)).await.unwrap();
+        let accepted = patiently(publisher).await.unwrap();
+        let said = patiently(reader).await.unwrap();
+        assert_eq!(numbers(&said).len() as u64, accepted);
+        assert_eq!(said.last(), Some(&Said::Bye(ByeReason::Shutdown)));
+    }
+}

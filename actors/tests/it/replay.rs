@@ -1,5 +1,6 @@
 //! Replay, and its join with the live events: with neither a hole nor a double, however both race.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -250,8 +251,8 @@ async fn what_the_hub_follows_for_an_equal_filter_it_follows_for_a_newcomer() {
 }
 
 /// Publishes numbered events in spans of ten, of which only the first is marked.
-async fn publish(hub: HubHandle, publisher: u64, count: u64) {
-    for number in 0..count {
+async fn publish(hub: HubHandle, publisher: u64, numbers: Range<u64>) {
+    for number in numbers {
         let mut event = numbered(number).with("p", publisher);
         if number % 10 == 0 {
             event = event.with("marked", true);
@@ -345,11 +346,14 @@ async fn check_race(config: HubConfig) {
     let hub = start(config).await;
     let witness = reader(subscribe(&hub, "replay=0").await);
     let mut first = subscribe(&hub, "p=99").await;
-    publish(hub.clone(), 99, 25).await;
+    // What is known to have come is in the midst of a span.
+    publish(hub.clone(), 99, 0..16).await;
     let known = ids(&read_until(&mut first, 15).await)[15];
     drop(first);
-    let publishers: Vec<_> =
-        (0..PUBLISHERS).map(|number| tokio::spawn(publish(hub.clone(), number, EVENTS))).collect();
+    publish(hub.clone(), 99, 16..25).await;
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|number| tokio::spawn(publish(hub.clone(), number, 0..EVENTS)))
+        .collect();
     let readers = join_again_and_again(&hub, known).await;
     for publisher in publishers {
         patiently(publisher).await.unwrap();
@@ -386,4 +390,40 @@ async fn what_is_accepted_once_a_subscription_is_granted_is_no_part_of_the_last(
         let said = read_until(&mut subscription, number).await;
         assert_eq!(numbers(&said), [number]);
     }
+}
+
+/// Checks that wherever a number is missing, a gap has said so.
+#[track_caller]
+fn check_holes_are_told(said: &[Said]) {
+    for pair in said.windows(2) {
+        if let [Said::Event(one, _), Said::Event(other, _)] = pair {
+            assert_eq!(one + 1, *other, "a hole without a gap");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn join_amid_a_flood_that_overruns_the_buffer_tells_of_every_hole() {
+    let hub = start(HubConfig { replay_bytes: 20_000, ..one_by_one() }).await;
+    let flood = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            for number in 0..20_000 {
+                ingest(&hub, [number]).await;
+            }
+        }
+    });
+    while !flood.is_finished() {
+        for query in ["replay=10", "type=test&replay=10", "since=1h", "type=test&since=1h"] {
+            let mut subscription = subscribe(&hub, query).await;
+            let granted = hub.stats().received;
+            let said = read_replay(&mut subscription).await;
+            let (_, replayed) = said.split_last().unwrap();
+            check_holes_are_told(replayed);
+            if let Some(Said::Event(first, _)) = replayed.first() {
+                assert!(*first <= granted, "{query}: {first} though granted at {granted}");
+            }
+        }
+    }
+    patiently(flood).await.unwrap();
 }

@@ -119,7 +119,7 @@ impl Console {
     pub(super) fn input_failed(&self, error: &io::Error) {
         lock(&self.tally).input_failed = true;
         let last_line = self.tally().last_line;
-        self.say(format_args!("cannot read on after line {}: {error}", HumanCount(last_line)));
+        self.say(format_args!("cannot read on after line {last_line}: {error}"));
     }
 
     /// Counts what the hub took of a batch; says what it did not, and why.

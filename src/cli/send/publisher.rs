@@ -3,7 +3,6 @@
 //! Nothing is dropped here without the [`Console`] being told. A batch is repeated until the hub has answered for it, so
 //! delivery is at least once.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -60,12 +59,6 @@ impl FromStr for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl Endpoint {
     fn is_on_this_host(&self) -> bool {
         let host = self.0.host_str().unwrap_or_default();
@@ -77,7 +70,7 @@ impl Endpoint {
 /// Why no more is sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PublishError {
-    #[error("gave up after {failing_for:.1?} without success: {reason}")]
+    #[error("gave up after {:.1} s: {reason}", failing_for.as_secs_f64())]
     GaveUp { failing_for: Duration, reason: String },
     #[error("the hub refused: {0}")]
     Refused(String),
@@ -169,7 +162,7 @@ impl<'a> Publisher<'a> {
     async fn post(&self, batch: &Batch) -> Answer {
         match self.try_post(batch).await {
             Ok(answer) => answer,
-            Err(error) if error.is_builder() => Answer::Refused(chain(&error)),
+            Err(error) if error.is_builder() => Answer::Refused(chain(&error.without_url())),
             Err(error) => Answer::Busy { reason: self.explain(&error), retry_after: None },
         }
     }
@@ -192,17 +185,18 @@ impl<'a> Publisher<'a> {
         Ok(answer::read(response.status(), retry_after, &body, batch.len()))
     }
 
+    /// What went wrong, without what a URL may hold that is secret.
     fn explain(&self, error: &reqwest::Error) -> String {
-        let endpoint = &self.endpoint;
+        let hub = self.endpoint.0.origin().ascii_serialization();
         if error.is_timeout() {
-            return format!("no answer from {endpoint}");
+            return format!("no answer from {hub}");
         }
         let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
         let cause = causes.last().map(ToString::to_string).unwrap_or_default();
         if error.is_connect() {
-            format!("cannot reach {endpoint}: {cause}")
+            format!("cannot reach {hub}: {cause}")
         } else {
-            format!("the connection to {endpoint} broke: {cause}")
+            format!("the connection to {hub} broke: {cause}")
         }
     }
 }
@@ -225,7 +219,7 @@ mod tests {
     #[track_caller]
     fn check(url: &str, expected: &str) {
         let found = match url.parse::<Endpoint>() {
-            Ok(endpoint) => endpoint.to_string(),
+            Ok(endpoint) => endpoint.0.to_string(),
             Err(error) => error.to_string(),
         };
         assert_eq!(found, expected);

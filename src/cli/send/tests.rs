@@ -160,7 +160,7 @@ async fn giving_up_says_how_many_and_from_where() {
     let server = Server::start(&[&ok(r#"{"accepted":500}"#)]);
     let (outcome, said) = send_to(server.address, Duration::ZERO, file(&"x\n".repeat(3000))).await;
     assert_eq!(outcome, Outcome::Incomplete);
-    assert!(said.starts_with("gave up after 0.0ns without success: "), "{said}");
+    assert!(said.starts_with("gave up after 0.0 s: "), "{said}");
     assert!(said.contains(": 2,500 lines were not sent, from line 501 on\n"), "{said}");
     assert!(said.ends_with("\nsent 500 events (2,500 not sent)"), "{said}");
 }
