@@ -11,9 +11,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use crate::event_log::{Backlog, EventBatch};
-use crate::filter_group::{FilterGroup, InFlight};
+use crate::filter_group::FilterGroup;
 use crate::hub_core::{CreditNote, HubCore};
 use crate::match_index;
+use crate::matches::InFlight;
 use crate::subscriber::SubscriberMessage;
 
 #[derive(Debug)]
@@ -151,5 +152,27 @@ impl CollectorState {
             // One that is gone has left, or is about to leave, the group.
             member.subscriber.cast(SubscriberMessage::Deliver { delivery, credit }).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HubConfig;
+    use crate::event::NewEvent;
+
+    #[tokio::test]
+    async fn it_goes_no_further_ahead_than_credit_goes() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        core.log.accept(vec![(NewEvent::new("a"), 100)], jiff::Timestamp::now());
+        let collector = CollectorState { core: Arc::clone(&core), last_routed: None };
+        let mut notes = Vec::new();
+        while core.credit.is_left() {
+            assert!(matches!(collector.when_to_route(), When::Now));
+            notes.push(CreditNote::take(&core));
+        }
+        assert!(matches!(collector.when_to_route(), When::Later));
+        notes.pop();
+        assert!(matches!(collector.when_to_route(), When::Now));
     }
 }

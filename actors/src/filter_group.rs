@@ -3,70 +3,19 @@
 //! A group evaluates its batches strictly in order, because `follow` remembers; whoever needs a result first does the
 //! work, and the others share it.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use bytes::Bytes;
 use dashmap::DashMap;
 
 use crate::event::Event;
 use crate::event_log::EventBatch;
 use crate::filter::Filter;
+use crate::follow_set::FollowSet;
 use crate::lock;
-use crate::sse;
+use crate::matches::{InFlight, Matches};
 use crate::subscriber::{Member, SubscriberId};
-
-/// What a filter wants of one batch, or of one page of a replay.
-#[derive(Debug)]
-pub(crate) struct Matches {
-    pub(crate) events: Vec<Arc<Event>>,
-    pub(crate) bytes: usize,
-    frame: OnceLock<Bytes>,
-    /// Held until the last subscriber has taken it.
-    _in_flight: Option<Arc<InFlight>>,
-}
-
-impl Matches {
-    pub(crate) fn new(events: Vec<Arc<Event>>, in_flight: Option<Arc<InFlight>>) -> Self {
-        let bytes = events.iter().map(|event| event.size).sum();
-        // What no subscriber will queue keeps nothing in flight.
-        let in_flight = in_flight.filter(|_| !events.is_empty());
-        Self { events, bytes, frame: OnceLock::new(), _in_flight: in_flight }
-    }
-
-    /// The SSE frame, encoded when first asked for.
-    pub(crate) fn frame(&self) -> Bytes {
-        self.frame.get_or_init(|| sse::trace(&self.events)).clone()
-    }
-
-    /// How many events there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.events.len() as u64
-    }
-}
-
-/// Counts the events of a batch as long as anybody still has to get it.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    events: usize,
-    total: Arc<AtomicUsize>,
-}
-
-impl InFlight {
-    pub(crate) fn new(events: usize, total: &Arc<AtomicUsize>) -> Arc<Self> {
-        total.fetch_add(events, Ordering::Relaxed);
-        Arc::new(Self { events, total: Arc::clone(total) })
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.events, Ordering::Relaxed);
-    }
-}
 
 /// A batch on its way to the members of one group, with room for what the filter makes of it.
 #[derive(Debug)]
@@ -159,79 +108,6 @@ impl FilterGroup {
     /// From now on follows also what a newcomer's replay has found worth following.
     pub(crate) fn adopt(&self, follow: &FollowSet) {
         lock(&self.evaluation).follow.merge(follow);
-    }
-}
-
-/// The spans or traces that a filter has matched: the later events of each pass too. The oldest are forgotten first.
-///
-/// Kept as keyed hashes: 64 bits a span instead of its id, and nobody outside can make two collide.
-#[derive(Debug, Clone)]
-pub(crate) struct FollowSet {
-    capacity: usize,
-    hasher: RandomState,
-    /// Each subject with the offset of the event that made it followed.
-    since: HashMap<u64, u64>,
-    order: VecDeque<u64>,
-}
-
-impl FollowSet {
-    fn new(capacity: usize) -> Self {
-        let since = HashMap::new();
-        Self { capacity, hasher: RandomState::new(), since, order: VecDeque::new() }
-    }
-
-    /// An empty set that can be merged into this one later.
-    fn sibling(&self) -> Self {
-        Self { hasher: self.hasher.clone(), ..Self::new(self.capacity) }
-    }
-
-    /// The events that match, and those that belong to what has matched before, here or in the other set.
-    fn select(
-        &mut self,
-        filter: &Filter,
-        events: &[Arc<Event>],
-        other: Option<&Self>,
-    ) -> Vec<Arc<Event>> {
-        let wanted = |event: &&Arc<Event>| {
-            let subject = filter.follow().subject(event).map(|id| self.hasher.hash_one(id));
-            let matches = filter.matches(event);
-            let Some(subject) = subject else {
-                return matches;
-            };
-            if matches {
-                self.insert(subject, event.offset);
-                return true;
-            }
-            self.follows(subject, event.offset)
-                || other.is_some_and(|other| other.follows(subject, event.offset))
-        };
-        events.iter().filter(wanted).cloned().collect()
-    }
-
-    fn follows(&self, subject: u64, offset: u64) -> bool {
-        self.since.get(&subject).is_some_and(|since| *since <= offset)
-    }
-
-    fn insert(&mut self, subject: u64, offset: u64) {
-        if let Some(since) = self.since.get_mut(&subject) {
-            *since = offset.min(*since);
-            return;
-        }
-        if self.order.len() >= self.capacity
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.since.remove(&oldest);
-        }
-        self.since.insert(subject, offset);
-        self.order.push_back(subject);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for subject in &other.order {
-            if let Some(offset) = other.since.get(subject) {
-                self.insert(*subject, *offset);
-            }
-        }
     }
 }
 

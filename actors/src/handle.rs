@@ -50,9 +50,9 @@ impl HubHandle {
         // Ends when the hub does.
         tokio::spawn(async move {
             let outcome = finished.await;
-            let asked = watched.draining.swap(true, Ordering::AcqRel);
+            watched.draining.store(true, Ordering::Release);
             let end = match outcome {
-                Ok(()) if asked => HubEnd::Stopped,
+                Ok(()) if watched.stopping.load(Ordering::Acquire) => HubEnd::Stopped,
                 Ok(()) => HubEnd::Failed("it ended unasked; its log says why".to_owned()),
                 Err(error) => HubEnd::Failed(error.to_string()),
             };

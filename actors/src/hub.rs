@@ -54,16 +54,23 @@ pub(crate) struct HubState {
     collector: ActorRef<crate::collector::CollectorMessage>,
     next_subscriber: u64,
     subscribers: HashMap<ActorId, ActorRef<SubscriberMessage>>,
-    metrics_subscribers: HashMap<ActorId, ActorRef<MetricsSubscriberMessage>>,
+    metrics_subscribers: HashMap<ActorId, MetricsSubscriberEntry>,
     samplers: HashMap<Duration, SamplerEntry>,
     restarts: VecDeque<Instant>,
     /// Who waits for the last subscriber to go.
     drained: Option<RpcReplyPort<()>>,
 }
 
+struct MetricsSubscriberEntry {
+    subscriber: ActorRef<MetricsSubscriberMessage>,
+    interval: Duration,
+}
+
 struct SamplerEntry {
     sampler: ActorRef<SamplerMessage>,
     roster: Arc<Roster>,
+    /// Subscribers that have not exited. The roster may be behind: it is left when a state is dropped.
+    subscribers: usize,
 }
 
 /// How a child came to its end.
@@ -120,6 +127,7 @@ impl Actor for Hub {
             HubMessage::Drain(reply) => state.drain(reply),
             HubMessage::Stop(reply) => {
                 reply.send(state.leftovers()).ok();
+                state.core.stopping.store(true, Ordering::Release);
                 myself.stop(None);
             }
             #[cfg(feature = "fault-injection")]
@@ -138,9 +146,7 @@ impl Actor for Hub {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let verdict = match event {
-            SupervisionEvent::ActorTerminated(child, last_state, reason) => {
-                // First of all: a subscriber is on its sampler's roster until this is dropped.
-                drop(last_state);
+            SupervisionEvent::ActorTerminated(child, _, reason) => {
                 // Nobody here gives a reason when stopping an actor; a killed one comes with one.
                 let exit = if reason.is_none() { Exit::Asked } else { Exit::Failed };
                 state.child_exited(&child, exit)
@@ -192,7 +198,8 @@ impl HubState {
         query: MetricsQuery,
     ) -> Result<MetricsSubscription, SubscribeError> {
         let id = self.admit()?;
-        let (sampler, roster) = self.sampler(myself, query.interval).await?;
+        let interval = query.interval;
+        let (sampler, roster) = self.sampler(myself, interval).await?;
         let slot = Arc::new(MetricsSlot::new(Arc::clone(&self.core.counters)));
         let arguments = MetricsSubscriberArguments {
             id,
@@ -204,10 +211,14 @@ impl HubState {
         let spawned =
             MetricsSubscriber::spawn_linked(None, MetricsSubscriber, arguments, myself.get_cell());
         let (subscriber, _) = spawned.await.map_err(could_not_start)?;
-        self.metrics_subscribers.insert(subscriber.get_id(), subscriber.clone());
+        let entry = MetricsSubscriberEntry { subscriber: subscriber.clone(), interval };
+        self.metrics_subscribers.insert(subscriber.get_id(), entry);
+        if let Some(entry) = self.samplers.get_mut(&interval) {
+            entry.subscribers += 1;
+        }
         // A sampler that has just died is replaced by one that begins with a frame for all.
         sampler.cast(SamplerMessage::Welcome(id)).ok();
-        Ok(MetricsSubscription::new(slot, subscriber, query.interval, &self.core.config))
+        Ok(MetricsSubscription::new(slot, subscriber, interval, &self.core.config))
     }
 
     fn admit(&mut self) -> Result<SubscriberId, SubscribeError> {
@@ -234,20 +245,22 @@ impl HubState {
         let roster = Arc::new(Roster::default());
         let sampler =
             start_sampler(myself, &self.core, interval, &roster).await.map_err(could_not_start)?;
-        let entry = SamplerEntry { sampler: sampler.clone(), roster: Arc::clone(&roster) };
+        let entry =
+            SamplerEntry { sampler: sampler.clone(), roster: Arc::clone(&roster), subscribers: 0 };
         self.samplers.insert(interval, entry);
         Ok((sampler, roster))
     }
 
     fn child_exited(&mut self, child: &ActorCell, exit: Exit) -> Verdict {
         let id = child.get_id();
-        let was_subscriber = self.subscribers.remove(&id).is_some()
-            || self.metrics_subscribers.remove(&id).is_some();
-        if was_subscriber {
+        let metrics_subscriber = self.metrics_subscribers.remove(&id);
+        if let Some(entry) = &metrics_subscriber {
+            self.stop_idle_sampler(entry.interval);
+        }
+        if self.subscribers.remove(&id).is_some() || metrics_subscriber.is_some() {
             if exit == Exit::Failed {
                 self.core.counters.subscriber_failures.add(1);
             }
-            self.stop_idle_samplers();
             self.tell_if_drained();
             return Verdict::Nothing;
         }
@@ -296,14 +309,15 @@ impl HubState {
     }
 
     /// A sampler goes with its last subscriber.
-    fn stop_idle_samplers(&mut self) {
-        self.samplers.retain(|_, entry| {
-            let is_wanted = !entry.roster.members().is_empty();
-            if !is_wanted {
-                entry.sampler.stop(None);
-            }
-            is_wanted
-        });
+    fn stop_idle_sampler(&mut self, interval: Duration) {
+        let Some(entry) = self.samplers.get_mut(&interval) else {
+            return;
+        };
+        entry.subscribers -= 1;
+        if entry.subscribers == 0 {
+            entry.sampler.stop(None);
+            self.samplers.remove(&interval);
+        }
     }
 
     fn drain(&mut self, reply: RpcReplyPort<()>) {
@@ -311,8 +325,8 @@ impl HubState {
         for subscriber in self.subscribers.values() {
             subscriber.cast(SubscriberMessage::Close(ByeReason::Shutdown)).ok();
         }
-        for subscriber in self.metrics_subscribers.values() {
-            subscriber.cast(MetricsSubscriberMessage::Close(ByeReason::Shutdown)).ok();
+        for entry in self.metrics_subscribers.values() {
+            entry.subscriber.cast(MetricsSubscriberMessage::Close(ByeReason::Shutdown)).ok();
         }
         self.drained = Some(reply);
         self.tell_if_drained();
@@ -381,13 +395,13 @@ impl HubState {
                 for subscriber in self.subscribers.values() {
                     subscriber.cast(SubscriberMessage::Panic).ok();
                 }
-                for subscriber in self.metrics_subscribers.values() {
-                    subscriber.cast(MetricsSubscriberMessage::Panic).ok();
+                for entry in self.metrics_subscribers.values() {
+                    entry.subscriber.cast(MetricsSubscriberMessage::Panic).ok();
                 }
             }
             Fault::KillSubscribers => {
                 self.subscribers.values().for_each(|subscriber| subscriber.kill());
-                self.metrics_subscribers.values().for_each(|subscriber| subscriber.kill());
+                self.metrics_subscribers.values().for_each(|entry| entry.subscriber.kill());
             }
             Fault::PanicHub => panic!("a test asked for it"),
         }

@@ -30,7 +30,10 @@ pub(crate) struct HubCore {
     /// Events on their way to the streams.
     pub(crate) in_flight: Arc<AtomicUsize>,
     pub(crate) subscribers: AtomicUsize,
+    /// New work is refused.
     pub(crate) draining: AtomicBool,
+    /// The hub was told to end.
+    pub(crate) stopping: AtomicBool,
     pub(crate) credit: Credit,
     collector: Mutex<Option<ActorRef<CollectorMessage>>>,
     /// Whether the collector has been told of new events and has not come to them yet.
@@ -53,6 +56,7 @@ impl HubCore {
             in_flight: Arc::default(),
             subscribers: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             credit: Credit::default(),
             collector: Mutex::new(None),
             wake_pending: AtomicBool::new(false),
@@ -198,5 +202,24 @@ impl SubscriberCount {
 impl Drop for SubscriberCount {
     fn drop(&mut self) {
         self.0.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_runs_out_and_comes_back_with_the_last_note_of_a_batch() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        let notes: Vec<_> = (0..Credit::LIMIT).map(|_| CreditNote::take(&core)).collect();
+        assert!(!core.credit.is_left());
+        let in_a_mailbox = Arc::clone(&notes[0]);
+        drop(notes);
+        assert!(core.credit.is_left());
+        assert!(!core.claim_wake(), "who gave credit back has woken the collector");
+        core.release_wake();
+        drop(in_a_mailbox);
+        assert!(core.claim_wake(), "nobody was waiting any more");
     }
 }

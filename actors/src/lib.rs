@@ -28,12 +28,14 @@ mod event_log;
 mod fault;
 mod filter;
 mod filter_group;
+mod follow_set;
 mod handle;
 mod hub;
 mod hub_core;
 mod key;
 mod level;
 mod match_index;
+mod matches;
 mod measurement;
 mod metric_store;
 mod metrics_slot;
@@ -54,7 +56,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use clock::Clock;
 pub use config::HubConfig;
-pub use error::{HubEnd, IngestError, ShutdownError, StartError, SubscribeError, Unhealthy};
+pub use error::{
+    HubEnd, IngestError, QueryError, QueryFault, ShutdownError, StartError, SubscribeError,
+    Unhealthy,
+};
 pub use event::{CreatedAt, Event, EventId, NewEvent, Signal};
 #[cfg(feature = "fault-injection")]
 pub use fault::Fault;
@@ -64,7 +69,7 @@ pub use key::Key;
 pub use level::Level;
 pub use measurement::{Measurement, MeasurementError, MetricKind};
 pub use metric_store::{Sample, SampleValue, Summary};
-pub use query::{MetricsQuery, QueryError, QueryFault, Replay, Since, TraceQuery};
+pub use query::{MetricsQuery, Replay, Since, TraceQuery};
 pub use selection::Selection;
 pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};

@@ -13,9 +13,8 @@ use crate::hub_core::{HubCore, SubscriberCount};
 use crate::lock;
 use crate::metrics_slot::{MetricsFrame, MetricsSlot};
 use crate::selection::Selection;
-use crate::sse::{Bye, ByeReason};
+use crate::sse::{self, Bye, ByeReason};
 use crate::subscriber::SubscriberId;
-use crate::subscription::jittered;
 
 #[derive(Debug)]
 pub(crate) enum MetricsSubscriberMessage {
@@ -122,7 +121,7 @@ impl Actor for MetricsSubscriber {
 
 impl MetricsSubscriberState {
     fn close(&self, reason: ByeReason) {
-        self.slot.finish(Bye { reason, retry: jittered(self.core.config.retry) });
+        self.slot.finish(Bye { reason, retry: sse::jittered(self.core.config.retry) });
         self.leave();
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::event::EventId;
-use crate::filter_group::Matches;
 use crate::lock;
+use crate::matches::Matches;
 use crate::sse::{Bye, Gap, GapReason};
 use crate::stats::{HubCounters, SubscriptionStats};
 
@@ -157,7 +157,7 @@ impl Outbox {
                     self.totals.missed.add(matches.count());
                     state.miss(&matches);
                 }
-                Item::Gap(gap) => state.queue.push_back(Item::Gap(gap)),
+                Item::Gap(gap) => state.untell(gap),
                 Item::CaughtUp { .. } | Item::Bye(_) => {}
             }
         }
@@ -253,6 +253,18 @@ impl OutboxState {
         missed.count += matches.count();
         missed.from = missed.from.min(first.id);
         missed.to = missed.to.max(last.id);
+    }
+
+    /// Makes a gap that was queued part of the one that is told in its place.
+    fn untell(&mut self, gap: Gap) {
+        match (&mut self.missed, gap) {
+            (Some(missed), Gap { missed: Some(count), from: Some(from), to: Some(to), .. }) => {
+                missed.count += count;
+                missed.from = missed.from.min(from);
+                missed.to = missed.to.max(to);
+            }
+            _ => self.queue.push_back(Item::Gap(gap)),
+        }
     }
 
     fn take_gap(&mut self) -> Option<Gap> {
@@ -375,6 +387,24 @@ mod tests {
         assert_eq!(take(&outbox), "bye Stalled");
         assert_eq!(take(&outbox), "end");
         check_law(&outbox, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_is_cut_is_told_of_one_gap() {
+        let outbox = outbox(40);
+        for first in 1..=5 {
+            outbox.offer(matches(first, 1));
+        }
+        for _ in 0..3 {
+            take(&outbox);
+        }
+        for first in 6..=20 {
+            outbox.offer(matches(first, 1));
+        }
+        outbox.cut(BYE);
+        assert_eq!(take(&outbox), "gap of 17 from 4 to 20");
+        assert_eq!(take(&outbox), "bye Stalled");
+        check_law(&outbox, 20);
     }
 
     #[tokio::test(start_paused = true)]

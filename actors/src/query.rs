@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::error::{QueryError, QueryFault};
 use crate::event::EventId;
 use crate::filter::{Filter, FilterBuilder};
 use crate::key::Key;
@@ -21,56 +22,6 @@ const INTERVALS: std::ops::RangeInclusive<Duration> =
 
 /// The interval of a metrics stream that names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
-
-/// A parameter that cannot be, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{fault}")]
-pub struct QueryError {
-    /// The parameter's name as the client wrote it.
-    pub parameter: String,
-    /// What is wrong with it.
-    pub fault: QueryFault,
-}
-
-/// What can be wrong with a parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each says what it is in its message")]
-pub enum QueryFault {
-    #[error("unknown level; known are trace, debug, info, warn, error and fatal")]
-    UnknownLevel,
-    #[error("unknown value; known are span, trace and none")]
-    UnknownFollow,
-    #[error("not a key: it has a control character, or no letter or digit")]
-    MalformedKey,
-    #[error("over 1 KiB")]
-    TooLong,
-    #[error("more than 32 filters in one query")]
-    TooManyFilters,
-    #[error("more than 256 names in one query")]
-    TooManyNames,
-    #[error("may be given only once")]
-    Repeated,
-    #[error("not a whole number from 0 up")]
-    NotACount,
-    #[error("neither a duration (5m), nor a time (RFC 3339), nor the id of an event")]
-    NotAStart,
-    #[error("not the id of an event")]
-    NotAnId,
-    #[error("not a duration from 0.1 s to 1 h; write seconds, or a unit with them (500ms, 2s, 1m)")]
-    NotAnInterval,
-    #[error("unknown parameter; known are metrics, interval and token")]
-    UnknownParameter,
-    #[error("not supported by this hub")]
-    NotSupported,
-    #[error("not UTF-8")]
-    NotUtf8,
-}
-
-impl QueryFault {
-    fn of(self, parameter: &str) -> QueryError {
-        QueryError { parameter: parameter.to_owned(), fault: self }
-    }
-}
 
 /// A subscription to live events.
 #[derive(Debug, Clone, PartialEq, Eq)]

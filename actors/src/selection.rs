@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wildmatch::WildMatch;
 
-use crate::query::QueryFault;
+use crate::error::QueryFault;
 
 /// How many patterns one query may have. Each is compared with every series at every tick.
 const MAX_PATTERNS: usize = 256;

@@ -57,6 +57,11 @@ pub enum ByeReason {
     Stalled,
 }
 
+/// Up to a fifth more or less, so that after a restart not all clients come back at once.
+pub(crate) fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(rand::random_range(0.8..1.2))
+}
+
 /// Tells the client how long to wait before it reconnects.
 pub(crate) fn retry(delay: Duration) -> Bytes {
     format!("retry: {}\n\n", delay.as_millis()).into()

@@ -13,7 +13,7 @@ use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
 use crate::outbox::{Offer, Outbox};
 use crate::query::Replay;
 use crate::replay::{Replayer, Step};
-use crate::sse::{Bye, ByeReason};
+use crate::sse::{self, Bye, ByeReason};
 
 #[derive(Debug)]
 pub(crate) enum SubscriberMessage {
@@ -175,7 +175,7 @@ impl SubscriberState {
     }
 
     fn bye(&self, reason: ByeReason) -> Bye {
-        Bye { reason, retry: crate::subscription::jittered(self.core.config.retry) }
+        Bye { reason, retry: sse::jittered(self.core.config.retry) }
     }
 
     fn leave(&self) {

@@ -192,14 +192,9 @@ impl Opening {
     }
 
     fn next(&mut self) -> Option<Bytes> {
-        let retry = self.retry.take().map(|delay| sse::retry(jittered(delay)));
+        let retry = self.retry.take().map(|delay| sse::retry(sse::jittered(delay)));
         retry.or_else(|| self.ping.take().map(sse::ping))
     }
-}
-
-/// Up to a fifth more or less, so that after a restart not all clients come back at once.
-pub(crate) fn jittered(delay: Duration) -> Duration {
-    delay.mul_f64(rand::random_range(0.8..1.2))
 }
 
 /// Watches for the time in which nothing is sent. The timer is moved only when it fires, not at each frame.

@@ -3,9 +3,9 @@
 use form_urlencoded::Serializer;
 
 use super::{Broad, Filter, Follow, KeyFilter, Scope, Text};
+use crate::error::QueryFault;
 use crate::key::Key;
 use crate::level::Level;
-use crate::query::QueryFault;
 
 /// How many filters one query may have. Each is evaluated for every event that the hub cannot rule out faster.
 const MAX_FILTERS: usize = 32;
