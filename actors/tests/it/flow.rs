@@ -1,5 +1,6 @@
 //! How events flow: shared filters, batches, backpressure on both sides, and the end. The clock stands still.
 
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,26 @@ async fn equal_filters_share_a_group() {
     hub.ingest(vec![numbered(0).with("remote_ip", "10.0.0.1")]).await.unwrap();
     check_only(&read_until(&mut first, 0).await, [0]);
     check_only(&read_until(&mut second, 0).await, [0]);
+}
+
+#[tokio::test]
+async fn frame_is_encoded_once_for_all_with_an_equal_filter() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscriptions = Vec::new();
+    for query in ["type=test&n=0&n=1", "n=1&type=test&n=0", "n=0&n=1&n=1&type=test", "type=test"] {
+        subscriptions.push(subscribe(&hub, query).await);
+    }
+    ingest(&hub, [0, 1, 2]).await;
+    let mut frames = Vec::new();
+    for subscription in &mut subscriptions {
+        let mut frames_with_id =
+            subscription.filter(|frame| ready(frame.starts_with(b"event: trace")));
+        frames.push(patiently(frames_with_id.next()).await.unwrap());
+    }
+    // The very same bytes in memory, not equal ones.
+    assert!(frames[..3].iter().all(|frame| frame.as_ptr() == frames[0].as_ptr()));
+    assert_ne!(frames[3].as_ptr(), frames[0].as_ptr());
+    assert_ne!(frames[3], frames[0]);
 }
 
 #[tokio::test(start_paused = true)]

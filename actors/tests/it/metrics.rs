@@ -162,6 +162,26 @@ async fn one_sampler_serves_all_who_asked_for_its_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tick_is_encoded_once_for_all_with_an_equal_selection() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscriptions = Vec::new();
+    for names in ["server,queue", "queue&metrics=server", "server"] {
+        let mut subscription = metrics(&hub, &format!("interval=1&metrics={names}")).await;
+        frame(&mut subscription).await;
+        subscriptions.push(subscription);
+    }
+    tokio::time::advance(SECOND).await;
+    let mut frames = Vec::new();
+    for subscription in &mut subscriptions {
+        let mut of_metrics =
+            subscription.filter(|frame| std::future::ready(frame.starts_with(b"event: metrics")));
+        frames.push(patiently(of_metrics.next()).await.unwrap());
+    }
+    assert_eq!(frames[0].as_ptr(), frames[1].as_ptr());
+    assert_ne!(frames[0].as_ptr(), frames[2].as_ptr());
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_reader_gets_the_newest_frame_only() {
     let hub = start(HubConfig::default()).await;
     let mut subscription = metrics(&hub, "interval=1").await;
