@@ -1,16 +1,18 @@
 //! What does it cost to bring ten events to every subscriber? With one filter, with 100 distinct ones, and beside a
-//! subscriber that never reads. The floor: a bare `tokio::sync::broadcast` to as many tasks.
+//! subscriber that never reads, where the slowest rounds count: their 99th percentile is printed, too. The floor: a bare `tokio::sync::broadcast` to as many tasks.
 //!
 //! Each run checks its sum: all that was offered was delivered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use telemetry_hub_actors::{Delivered, HubConfig, HubHandle, NewEvent, Subscription, TraceQuery};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::sample;
 
@@ -52,6 +54,8 @@ fn stalled(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("stalled", stalled), |bencher| {
             bencher.to_async(&runtime).iter(|| bed.round());
         });
+        let [median, p99] = runtime.block_on(bed.percentiles());
+        println!("fanout-beside-stalled/stalled/{stalled}: p50 {median:?}, p99 {p99:?}");
         runtime.block_on(bed.check());
     }
     group.finish();
@@ -90,7 +94,9 @@ struct Bed {
 
 impl Bed {
     async fn new(subscribers: u64, filters: u64, stalled: u64) -> Self {
-        let config = HubConfig { linger: std::time::Duration::ZERO, ..HubConfig::default() };
+        // Nobody is cut: the one that stalls does so to the end.
+        let (linger, stall_timeout) = (Duration::ZERO, Duration::from_secs(3600));
+        let config = HubConfig { linger, stall_timeout, ..HubConfig::default() };
         let hub = HubHandle::start(config).await.expect("a hub starts");
         let arrivals = Arc::new(Arrivals::default());
         let mut readers = JoinSet::new();
@@ -114,6 +120,19 @@ impl Bed {
         let events = (0..EVENTS).map(|_| event()).collect();
         self.hub.ingest(events).await.expect("there is room");
         self.arrivals.reached.notified().await;
+    }
+
+    /// Half of the rounds, and 99 of 100, take no longer than this.
+    async fn percentiles(&self) -> [Duration; 2] {
+        const ROUNDS: usize = 2000;
+        let mut times = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let begin = Instant::now();
+            self.round().await;
+            times.push(begin.elapsed());
+        }
+        times.sort_unstable();
+        [times[ROUNDS / 2], times[ROUNDS * 99 / 100]]
     }
 
     async fn check(mut self) {

@@ -36,7 +36,8 @@ const AFTER_HELP: &str = "\
 Examples:
   telemetry-hub
   curl -N 'http://127.0.0.1:8787/api/telemetry/traces/live?level=warn'
-  curl --json '{\"type\":\"hello\",\"text\":\"it works\"}' http://127.0.0.1:8787/api/telemetry/events
+  curl http://127.0.0.1:8787/api/telemetry/events -H 'Content-Type: application/json' \\
+       -d '{\"type\":\"hello\",\"text\":\"it works\"}'
   journalctl -f -o json | telemetry-hub send
 
 Filters, in the query of /api/telemetry/traces/live:

@@ -17,8 +17,14 @@ use telemetry_hub_actors::{HubConfig, Value};
 /// What every environment variable begins with.
 const ENV_PREFIX: &str = "TELEMETRY_HUB_";
 
-/// Variables with that beginning that are no settings of the server.
-const OTHER_VARIABLES: [&str; 3] = ["config", "log", "url"];
+/// Whether a variable with that beginning is no setting of the server: it belongs to other parts of the program, or
+/// Kubernetes has set it because there is a Service called `telemetry-hub`.
+fn is_something_else(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "config" | "log" | "url" | "port")
+        || name.starts_with("service_")
+        || name.starts_with("port_")
+}
 
 /// Where the hub listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
@@ -30,6 +36,7 @@ pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
     drain_timeout: Time,
+    head_timeout: Time,
     write_timeout: Time,
     max_body_bytes: ByteSize,
     max_event_bytes: ByteSize,
@@ -60,6 +67,7 @@ impl Default for Settings {
         Self {
             listen: DEFAULT_LISTEN,
             drain_timeout: Time(Duration::from_secs(10)),
+            head_timeout: Time(Duration::from_secs(30)),
             write_timeout: Time(Duration::from_secs(30)),
             max_body_bytes: ByteSize::mib(16),
             max_event_bytes: bytes(hub.max_event_bytes),
@@ -88,15 +96,44 @@ impl Settings {
             settings = settings.merge(Toml::file_exact(file));
         }
         settings
-            .merge(Env::prefixed(ENV_PREFIX).ignore(&OTHER_VARIABLES))
+            .merge(Env::prefixed(ENV_PREFIX).filter(|name| !is_something_else(name.as_str())))
             .merge(Serialized::defaults(options))
             .extract()
             .map_err(|error| SettingsError(Box::new(error)))
+            .and_then(Self::checked)
+    }
+
+    /// Refuses what would make a hub that cannot work.
+    fn checked(self) -> Result<Self, SettingsError> {
+        let is_zero = |size: ByteSize| size.as_u64() == 0;
+        let zeros = [
+            ("max_body_bytes", is_zero(self.max_body_bytes)),
+            ("max_event_bytes", is_zero(self.max_event_bytes)),
+            ("ingest_queue_bytes", is_zero(self.ingest_queue_bytes)),
+            ("subscriber_queue_bytes", is_zero(self.subscriber_queue_bytes)),
+            ("batch_bytes", is_zero(self.batch_bytes)),
+            ("ping_interval", self.ping_interval.0.is_zero()),
+            ("retry", self.retry.0.is_zero()),
+            ("head_timeout", self.head_timeout.0.is_zero()),
+            ("write_timeout", self.write_timeout.0.is_zero()),
+            ("stall_timeout", self.stall_timeout.0.is_zero()),
+        ];
+        match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((name, _)) => {
+                Err(SettingsError(Box::new(format!("{name} must be more than 0").into())))
+            }
+            None => Ok(self),
+        }
     }
 
     /// How long the end may take.
     pub fn drain_timeout(&self) -> Duration {
         self.drain_timeout.0
+    }
+
+    /// How long a client may take to send the head of a request, from the moment it connects.
+    pub(crate) fn head_timeout(&self) -> Duration {
+        self.head_timeout.0
     }
 
     /// How long a client may leave a write unread before it is cut.
@@ -145,6 +182,9 @@ fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
+/// The longest time that any setting may have.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A duration, written as `30s` or `1m 30s`; a number alone is seconds.
 #[derive(Debug, Clone, Copy)]
 struct Time(Duration);
@@ -170,7 +210,8 @@ impl<'de> Deserialize<'de> for Time {
                 text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok())
             }
         };
-        let expected = "expected a duration such as \"30s\", or a number of seconds";
+        let expected = "expected a duration such as \"30s\", or a number of seconds, a day at most";
+        let duration = duration.filter(|duration| *duration <= LONGEST);
         duration.map(Self).ok_or_else(|| serde::de::Error::custom(expected))
     }
 }
@@ -193,6 +234,9 @@ mod tests {
             jail.set_env("TELEMETRY_HUB_LINGER", "3ms");
             jail.set_env("TELEMETRY_HUB_MAX_SERIES", "5");
             jail.set_env("TELEMETRY_HUB_LOG", "debug");
+            jail.set_env("TELEMETRY_HUB_PORT", "tcp://10.0.0.1:80");
+            jail.set_env("TELEMETRY_HUB_SERVICE_HOST", "10.0.0.1");
+            jail.set_env("TELEMETRY_HUB_PORT_80_TCP_ADDR", "10.0.0.1");
             let options = json!({"listen": "127.0.0.1:3"});
             let settings = Settings::load(Some(Path::new("hub.toml")), &options).unwrap();
             assert_eq!(settings.listen.port(), 3);
@@ -220,6 +264,13 @@ mod tests {
             jail.set_env("TELEMETRY_HUB_LINGER", "soon");
             refusal("linger");
             jail.set_env("TELEMETRY_HUB_LINGER", "5ms");
+            for (name, value) in [("PING_INTERVAL", "0s"), ("BATCH_BYTES", "0"), ("RETRY", "9000h")]
+            {
+                let variable = format!("TELEMETRY_HUB_{name}");
+                jail.set_env(&variable, value);
+                refusal(&name.to_lowercase());
+                jail.set_env(&variable, "1");
+            }
             jail.set_env("TELEMETRY_HUB_REPLAY_BITES", "1");
             refusal("replay_bites");
             Ok(())

@@ -4,7 +4,7 @@
 //! Names follow OpenTelemetry's rules for Prometheus: what is no letter, digit or `_` becomes `_`, the unit comes last, and
 //! a counter ends in `_total`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use telemetry_hub_actors::{MetricKind, Sample, SampleValue};
@@ -23,25 +23,40 @@ pub(crate) fn encode(samples: &[Sample]) -> String {
     for sample in samples {
         families.entry((name(sample), sample.kind())).or_default().samples.push(sample);
     }
-    let mut text = String::new();
-    let mut previous: Option<&str> = None;
+    let (mut text, mut taken) = (String::new(), BTreeSet::new());
     for ((name, kind), family) in &families {
-        // Two kinds under one name are two families, and need two names.
-        let clash = previous == Some(name);
-        previous = Some(name);
-        let name = if clash { format!("{name}_{}", kind_word(*kind)) } else { name.clone() };
-        family.write(&name, *kind, &mut text);
+        family.write(&free_name(name, *kind, &mut taken), *kind, &mut text);
     }
     text
+}
+
+/// A name of which no line is another family's already: two kinds of one name are two families, and a summary also has
+/// the lines `_sum` and `_count`.
+fn free_name(name: &str, kind: MetricKind, taken: &mut BTreeSet<String>) -> String {
+    let mut name = name.to_owned();
+    loop {
+        let lines = match kind {
+            MetricKind::Counter | MetricKind::Gauge => vec![name.clone()],
+            MetricKind::Histogram => {
+                vec![name.clone(), format!("{name}_sum"), format!("{name}_count")]
+            }
+        };
+        if lines.iter().all(|line| !taken.contains(line)) {
+            taken.extend(lines);
+            return name;
+        }
+        name = format!("{name}_{}", kind_word(kind));
+    }
 }
 
 impl Family<'_> {
     fn write(&self, name: &str, kind: MetricKind, text: &mut String) {
         line(text, format_args!("# TYPE {name} {}", kind_word(kind)));
         let first_id = self.samples.first().map(|sample| sample.id());
+        // Ids that differ only in what Prometheus cannot write are told apart by a label.
+        let many_ids = self.samples.iter().any(|sample| Some(sample.id()) != first_id);
         for sample in &self.samples {
-            // Two ids that differ only in what Prometheus cannot write are told apart by a label.
-            let id = (Some(sample.id()) != first_id).then_some(sample.id());
+            let id = many_ids.then_some(sample.id());
             write_sample(name, &labels(id, sample.attributes()), sample.value(), text);
         }
     }
@@ -111,10 +126,20 @@ fn unit_word(unit: &str) -> Option<&'static str> {
 fn sanitized(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-    if plain.starts_with(|c: char| c.is_ascii_digit()) {
+    if plain.is_empty() || plain.starts_with(|c: char| c.is_ascii_digit()) {
         plain.insert(0, '_');
     }
     plain
+}
+
+/// The label of an attribute. Those that mean something here already get Prometheus's own prefix for such clashes.
+fn label(key: &str) -> String {
+    let label = sanitized(key);
+    if matches!(label.as_str(), "quantile" | "metric_id") || label.starts_with("__") {
+        format!("exported_{label}")
+    } else {
+        label
+    }
 }
 
 fn labels(id: Option<&str>, attributes: &str) -> Vec<String> {
@@ -126,7 +151,7 @@ fn labels(id: Option<&str>, attributes: &str) -> Vec<String> {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };
-        let label = labels.entry(sanitized(&key)).or_default();
+        let label = labels.entry(label(&key)).or_default();
         // OpenTelemetry's way with keys that become one.
         if !label.is_empty() {
             label.push(';');

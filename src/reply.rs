@@ -16,6 +16,10 @@ pub(crate) type HttpResponse = warp::reply::Response;
 /// When to try again after a refusal for lack of room: the queue empties in well under a second.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
+/// When to try again, in seconds, after a refusal for lack of places: they come free as others leave, and not all who wait
+/// should come back at once.
+const RETRY_LATER: std::ops::Range<u64> = 5..15;
+
 /// An error as RFC 9457 has it: `application/problem+json`.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Details>);
@@ -88,9 +92,15 @@ impl Problem {
         problem
     }
 
-    fn unavailable(detail: String) -> Self {
+    /// Not now; perhaps after a while.
+    pub(crate) fn unavailable(detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with_header(RETRY_AFTER, HeaderValue::from(RETRY_SOON.as_secs()))
+            .with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()))
+    }
+
+    /// No room now, but very soon.
+    pub(crate) fn no_room(detail: &str) -> Self {
+        Self::unavailable(detail, RETRY_SOON)
     }
 }
 
@@ -105,9 +115,13 @@ impl From<QueryError> for Problem {
 impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
         match error {
-            SubscribeError::TooMany { .. }
-            | SubscribeError::ShuttingDown
-            | SubscribeError::Failed => Self::unavailable(error.to_string()),
+            SubscribeError::ShuttingDown | SubscribeError::Failed => {
+                Self::unavailable(error.to_string(), RETRY_SOON)
+            }
+            SubscribeError::TooMany { .. } | SubscribeError::TooManyIntervals { .. } => {
+                let spread = Duration::from_secs(rand::random_range(RETRY_LATER));
+                Self::unavailable(error.to_string(), spread)
+            }
         }
     }
 }
@@ -116,7 +130,7 @@ impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::QueueFull | IngestError::ShuttingDown => {
-                Self::unavailable(error.to_string())
+                Self::unavailable(error.to_string(), RETRY_SOON)
             }
             IngestError::BatchTooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{error}; send smaller batches"))

@@ -4,24 +4,24 @@ use telemetry_hub_actors::HubHandle;
 use warp::filters::BoxedFilter;
 use warp::{Filter, Reply};
 
+use intake::Intake;
+
 use crate::reply::{self, HttpResponse};
 
 mod body;
 mod events;
 mod health;
+mod intake;
 mod live;
 mod metrics;
 
-/// How much a route takes in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BodyLimit(pub(crate) usize);
-
 /// Every route there is. What none of them knows is 404.
-pub(crate) fn all(hub: &HubHandle, limit: BodyLimit) -> BoxedFilter<(HttpResponse,)> {
+pub(crate) fn all(hub: &HubHandle, max_body_bytes: usize) -> BoxedFilter<(HttpResponse,)> {
+    let intake = Intake::new(hub, max_body_bytes);
     let live = live::traces(hub).or(live::metrics(hub)).unify();
-    let intake = events::post(hub, limit).or(metrics::post(hub, limit)).unify();
+    let posts = events::post(&intake).or(metrics::post(&intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
-    live.or(intake)
+    live.or(posts)
         .unify()
         .or(health)
         .unify()
@@ -60,6 +60,12 @@ fn query() -> BoxedFilter<(String,)> {
 fn with_hub(hub: &HubHandle) -> BoxedFilter<(HubHandle,)> {
     let hub = hub.clone();
     warp::any().map(move || hub.clone()).boxed()
+}
+
+/// The intake, for a route of its own.
+fn with_intake(intake: &Intake) -> BoxedFilter<(Intake,)> {
+    let intake = intake.clone();
+    warp::any().map(move || intake.clone()).boxed()
 }
 
 /// A reply, or the problem in its place.

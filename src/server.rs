@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -21,10 +24,7 @@ use warp::filters::BoxedFilter;
 
 use crate::config::Settings;
 use crate::reply::HttpResponse;
-use crate::routes::{self, BodyLimit};
-
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::routes;
 
 /// How long to wait after a connection could not be accepted, which is nearly always for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -90,10 +90,12 @@ impl Server {
     /// Serves until `stop` comes, then drains: refuses what is new, hands over what was accepted, says `bye` to every
     /// stream, finishes the requests that are under way. Fails if that takes longer than the settings allow.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let limit = BodyLimit(self.settings.max_body_bytes());
         let connections = Connections {
-            routes: routes::all(&self.hub, limit),
-            write_timeout: self.settings.write_timeout(),
+            routes: routes::all(&self.hub, self.settings.max_body_bytes()),
+            timeouts: Timeouts {
+                head: self.settings.head_timeout(),
+                write: self.settings.write_timeout(),
+            },
             closing: CancellationToken::new(),
             tracker: TaskTracker::new(),
             cut: CancellationToken::new(),
@@ -130,10 +132,19 @@ impl Server {
     }
 }
 
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    /// To send a request's head.
+    head: Duration,
+    /// To read any of what is written to it.
+    write: Duration,
+}
+
 /// The connections of a server.
 struct Connections {
     routes: BoxedFilter<(HttpResponse,)>,
-    write_timeout: Duration,
+    timeouts: Timeouts,
     /// No further requests.
     closing: CancellationToken,
     /// The end, whatever is under way.
@@ -156,7 +167,7 @@ impl Connections {
 
     fn spawn(&self, stream: TcpStream) {
         let connection =
-            serve_connection(stream, self.routes.clone(), self.write_timeout, self.closing.clone());
+            serve_connection(stream, self.routes.clone(), self.timeouts, self.closing.clone());
         self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 
@@ -173,25 +184,39 @@ impl Connections {
     }
 }
 
+/// Returns if no request has begun in the time for its head. hyper's own timeout begins only when it knows the version.
+async fn silence(begun: CancellationToken, head_timeout: Duration) {
+    if timeout(head_timeout, begun.cancelled()).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
 /// HTTP/1.1, or HTTP/2 if the client begins with it. A client that does not read is cut by the write timeout.
 async fn serve_connection(
     stream: TcpStream,
     routes: BoxedFilter<(HttpResponse,)>,
-    write_timeout: Duration,
+    timeouts: Timeouts,
     closing: CancellationToken,
 ) {
     // Frames are small and must leave at once. A socket that cannot do that is broken, and will say so.
     stream.set_nodelay(true).ok();
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(write_timeout));
-    let service = TowerToHyperService::new(warp::service(routes));
+    stream.set_write_timeout(Some(timeouts.write));
+    let (begun, service) =
+        (CancellationToken::new(), TowerToHyperService::new(warp::service(routes)));
+    let first_request = begun.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        first_request.cancel();
+        service.call(request)
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(timeouts.head);
     builder.http2().timer(TokioTimer::new());
     let mut connection =
         pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned());
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
+        () = silence(begun, timeouts.head) => return,
         () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

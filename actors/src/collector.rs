@@ -28,6 +28,9 @@ pub(crate) enum CollectorMessage {
     /// Fails on purpose.
     #[cfg(feature = "fault-injection")]
     Panic,
+    /// Never comes back.
+    #[cfg(feature = "fault-injection")]
+    Hang,
 }
 
 pub(crate) struct Collector;
@@ -75,6 +78,8 @@ impl Actor for Collector {
             }
             #[cfg(feature = "fault-injection")]
             CollectorMessage::Panic => panic!("a test asked for it"),
+            #[cfg(feature = "fault-injection")]
+            CollectorMessage::Hang => std::future::pending().await,
         }
         Ok(())
     }

@@ -20,31 +20,38 @@ pub struct HubConfig {
     /// event is rejected, the rest of its batch is not.
     pub max_event_bytes: usize,
     /// What one subscriber may have queued. 8 MiB is many batches, and some twenty thousand events: a reader that pauses
-    /// for a moment loses nothing. The events are shared with the replay buffer and with all other subscribers. When it is full, events are counted as missed and told by `gap`.
+    /// for a moment loses nothing. The events are shared with the replay buffer and with all other subscribers; their
+    /// frames, once encoded for a faster reader of the same filter, add about a third. When it is full, events are counted
+    /// as missed and told by `gap`.
     pub subscriber_queue_bytes: usize,
     /// How long a subscriber's queue may be full without the client reading any of it, before its stream ends with `bye`.
+    /// Half a minute outlasts a laptop that changes networks; a client that is away for longer resumes by its last id.
     pub stall_timeout: Duration,
-    /// What `replay`, `since` and `Last-Event-ID` can reach back to. When it is full, the oldest batch goes, and a client
-    /// that asks for it is told `gap` `expired`.
+    /// What `replay`, `since` and `Last-Event-ID` can reach back to. 64 MiB is some 100,000 events: minutes of a busy server,
+    /// which is what a client needs that lost its connection. When it is full, the oldest batch goes, and a client that asks
+    /// for it is told `gap` `expired`.
     pub replay_bytes: usize,
     /// While events keep coming, those that arrive within this time leave as one batch: at five milliseconds nobody who
     /// watches sees a delay, and a thousand events a second make two hundred writes. An event that comes alone never waits.
     pub linger: Duration,
     /// How large a batch may grow within the linger, in bytes. At 256 KiB a batch is a small part of a subscriber's queue.
     pub batch_bytes: usize,
-    /// How many spans or traces a filter may be following. Beyond it, the oldest are forgotten: their later events pass
-    /// only if they match themselves.
+    /// How many spans or traces a filter may be following, at some 50 bytes each: more than one server has open at once.
+    /// Beyond it, the oldest are forgotten: their later events pass only if they match themselves.
     pub follow_capacity: usize,
-    /// How many subscribers, of events and metrics together, there may be; one more is refused.
+    /// How many subscribers, of events and metrics together, there may be: 131,072 idle ones take some 4 GiB. One more is
+    /// refused.
     pub max_subscribers: usize,
-    /// How many metric series there may be. What comes under further names and attributes is folded into the series
-    /// `other`, and `hub.metrics.folded` counts it.
+    /// How many metric series there may be: a snapshot of 10,000 takes a few milliseconds at each tick. What comes under
+    /// further names and attributes is folded into the series `other`, and `hub.metrics.folded` counts it.
     pub max_series: usize,
-    /// How many types of event get a counter of their own; the rest is counted as `other`.
+    /// How many types of event get a counter of their own; no program has thousands, so that more of them are made up as
+    /// they go. The rest is counted as `other`.
     pub max_event_types: usize,
     /// After how much silence a stream carries a `ping`: below the idle timeouts in common use, which begin at 20 s.
     pub ping_interval: Duration,
-    /// What a client is told to wait before it reconnects; each is told a little more or less.
+    /// What a client is told to wait before it reconnects, a little more or less for each: long enough for a restart, short
+    /// enough that nobody reloads the page by hand.
     pub retry: Duration,
     /// Tells the time of day. Tests bring their own.
     pub clock: Clock,

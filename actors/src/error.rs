@@ -35,6 +35,14 @@ pub enum SubscribeError {
         /// How many there may be.
         limit: usize,
     },
+    /// There are as many intervals of metrics as may be sampled at once.
+    #[error(
+        "metrics are sampled at {limit} intervals already; ask for one of them, such as 1, 10 or 30 s"
+    )]
+    TooManyIntervals {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The hub is going down, or gone.
     #[error("the hub is shutting down")]
     ShuttingDown,
@@ -93,6 +101,8 @@ pub enum QueryFault {
     TooManyFilters,
     #[error("more than 256 names in one query")]
     TooManyNames,
+    #[error("names nothing; leave it out for everything")]
+    NoNames,
     #[error("may be given only once")]
     Repeated,
     #[error("not a whole number from 0 up")]

@@ -80,7 +80,7 @@ impl NewEvent {
     }
 
     /// About how many bytes the accepted event will occupy: what every bound in bytes counts.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let strings = [&self.kind, &self.text, &self.trace_id, &self.span_id, &self.parent_span_id];
         let text: usize = strings.into_iter().flatten().map(|text| text.len()).sum();
         size_of::<Event>() + text + self.data.heap_size()
@@ -230,9 +230,7 @@ impl Serialize for Event {
                 map.serialize_entry(name, member)?;
             }
         }
-        if !content.data.is_empty() {
-            map.serialize_entry("data", &content.data)?;
-        }
+        map.serialize_entry("data", &content.data)?;
         map.end()
     }
 }

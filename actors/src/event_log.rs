@@ -280,7 +280,9 @@ impl LogState {
             .filter(|evicted| after <= *evicted)
             .map(|evicted| Expired { from: None, to: Some(evicted) });
         let position = self.position_after(after);
-        Start { position, after: expired.and_then(|expired| expired.to).unwrap_or(after), expired }
+        let after = expired.and_then(|expired| expired.to).unwrap_or(after);
+        // A client whose clock is ahead asks for the future: all that comes is live.
+        Start { position, after: after.min(self.last_id), expired }
     }
 }
 
@@ -386,6 +388,8 @@ mod tests {
         assert_eq!(start(Since::Time(at(9))).expired, expired(None, Some(ids[1])));
         assert_eq!(start(Since::Time(at(11))).expired, None);
         assert_eq!(start(Since::Time(at(11))).position, 4);
+        // What comes next is wanted, though by the client's clock it is not time yet.
+        assert_eq!(start(Since::Time(at(3600))).after, ids[3]);
         assert_eq!(start(Since::Ago(std::time::Duration::from_secs(15))).position, 2);
         assert_eq!(log.start(None, at(20)).expired, None);
         assert_eq!(log.start(None, at(20)).position, 2);

@@ -9,6 +9,8 @@ pub enum Fault {
     PanicCollector,
     /// The collector panics at the next batch, after so many deliveries of it.
     PanicCollectorAfter(u32),
+    /// The collector hangs: it answers nothing and routes nothing until it is killed.
+    HangCollector,
     /// The collector is killed.
     KillCollector,
     /// All subscribers panic, of events and of metrics.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::event::Event;
-use crate::key::{Key, Path};
+use crate::key::{Key, PathProgress};
 use crate::level::Level;
 use crate::value::{Object, Value};
 
@@ -141,7 +141,7 @@ impl KeyFilter {
                     })
                 };
                 (*scope == Scope::Everywhere && in_fields())
-                    || object_matches(&event.content.data, None, key, texts)
+                    || object_matches(&event.content.data, key.path(), texts)
             }
         }
     }
@@ -161,32 +161,23 @@ fn fields(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     .filter_map(|(name, field)| field.map(|field| (name, field)))
 }
 
-/// Whether the key stands somewhere in this object, or in one inside it, with a value that one of the texts matches.
-fn object_matches(object: &Object, parent: Option<&Path<'_>>, key: &Key, texts: &[Text]) -> bool {
+/// Whether the rest of a key stands somewhere in this object, or in one inside it, with a value that a text matches.
+fn object_matches(object: &Object, key: PathProgress<'_>, texts: &[Text]) -> bool {
     object.iter().any(|(name, value)| {
-        let path = Path { parent, name };
-        let here = || {
-            key.names_path(&path)
-                && texts.iter().any(|text| text.as_str().is_empty() || text.matches(value))
+        let Some(here) = key.over(name) else {
+            return false;
         };
-        let inside = || match value {
-            Value::Object(object) => object_matches(object, Some(&path), key, texts),
-            _ => false,
-        };
-        (might_name(key, &path) && here()) || inside()
-    })
-}
-
-/// A cheap look before the exact one: most keys of an event begin with another letter than the key that is looked for.
-fn might_name(key: &Key, path: &Path<'_>) -> bool {
-    let mut root = path;
-    while let Some(parent) = root.parent {
-        root = parent;
-    }
-    match (key.as_str().bytes().next(), root.name.bytes().next()) {
-        (Some(wanted), Some(first)) if first.is_ascii_alphanumeric() => {
-            wanted == first.to_ascii_lowercase()
+        let is_wanted = |text: &Text| text.as_str().is_empty() || text.matches(value);
+        if here.is_complete() && texts.iter().any(is_wanted) {
+            return true;
         }
-        _ => true,
-    }
+        match value {
+            Value::Object(object) => object_matches(object, here.inside(), texts),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => false,
+        }
+    })
 }

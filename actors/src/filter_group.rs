@@ -82,10 +82,11 @@ impl FilterGroup {
             return Arc::clone(matches);
         }
         let mut evaluation = lock(&self.evaluation);
-        while let Some(next) = evaluation.pending.pop_front() {
+        while let Some(next) = evaluation.pending.front().cloned() {
             let events = evaluation.follow.select(&self.filter, &next.batch.events, None);
             let matches = Matches::new(events, Some(Arc::clone(&next.in_flight)));
             let matches = next.matches.get_or_init(|| Arc::new(matches));
+            evaluation.pending.pop_front();
             if std::ptr::eq(&raw const *next, delivery) {
                 return Arc::clone(matches);
             }

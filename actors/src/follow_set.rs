@@ -83,3 +83,31 @@ impl FollowSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oldest_is_forgotten_first() {
+        let mut set = FollowSet::new(2);
+        for (subject, offset) in [(1, 10), (2, 20), (1, 25), (3, 30)] {
+            set.insert(subject, offset);
+        }
+        assert!(!set.follows(1, 99));
+        assert!(set.follows(2, 20) && set.follows(3, 30));
+        assert_eq!((set.since.len(), set.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn what_came_before_is_not_followed() {
+        let mut set = FollowSet::new(2);
+        set.insert(1, 10);
+        assert!(!set.follows(1, 9));
+        assert!(set.follows(1, 10) && set.follows(1, 11));
+        let mut earlier = set.sibling();
+        earlier.insert(1, 5);
+        set.merge(&earlier);
+        assert!(set.follows(1, 5) && !set.follows(1, 4));
+    }
+}

@@ -51,6 +51,7 @@ impl HubHandle {
         tokio::spawn(async move {
             let outcome = finished.await;
             watched.draining.store(true, Ordering::Release);
+            watched.ingest_room.close();
             let end = match outcome {
                 Ok(()) if watched.stopping.load(Ordering::Acquire) => HubEnd::Stopped,
                 Ok(()) => HubEnd::Failed("it ended unasked; its log says why".to_owned()),

@@ -32,6 +32,9 @@ use crate::subscription::{MetricsSubscription, Subscription};
 const MAX_RESTARTS: usize = 10;
 const RESTART_WINDOW: Duration = Duration::from_secs(10);
 
+/// How many intervals may be sampled at once: each takes a snapshot of all series at each of its ticks.
+const MAX_INTERVALS: usize = 64;
+
 #[derive(Debug)]
 pub(crate) enum HubMessage {
     /// Replies with a new subscription.
@@ -58,7 +61,7 @@ pub(crate) struct HubState {
     samplers: HashMap<Duration, SamplerEntry>,
     restarts: VecDeque<Instant>,
     /// Who waits for the last subscriber to go.
-    drained: Option<RpcReplyPort<()>>,
+    drained: Vec<RpcReplyPort<()>>,
 }
 
 struct MetricsSubscriberEntry {
@@ -107,7 +110,7 @@ impl Actor for Hub {
             metrics_subscribers: HashMap::new(),
             samplers: HashMap::new(),
             restarts: VecDeque::new(),
-            drained: None,
+            drained: Vec::new(),
         })
     }
 
@@ -242,6 +245,9 @@ impl HubState {
         if let Some(entry) = self.samplers.get(&interval) {
             return Ok((entry.sampler.clone(), Arc::clone(&entry.roster)));
         }
+        if self.samplers.len() >= MAX_INTERVALS {
+            return Err(SubscribeError::TooManyIntervals { limit: MAX_INTERVALS });
+        }
         let roster = Arc::new(Roster::default());
         let sampler =
             start_sampler(myself, &self.core, interval, &roster).await.map_err(could_not_start)?;
@@ -328,16 +334,15 @@ impl HubState {
         for entry in self.metrics_subscribers.values() {
             entry.subscriber.cast(MetricsSubscriberMessage::Close(ByeReason::Shutdown)).ok();
         }
-        self.drained = Some(reply);
+        self.drained.push(reply);
         self.tell_if_drained();
     }
 
     fn tell_if_drained(&mut self) {
-        if self.subscribers.is_empty()
-            && self.metrics_subscribers.is_empty()
-            && let Some(reply) = self.drained.take()
-        {
-            reply.send(()).ok();
+        if self.subscribers.is_empty() && self.metrics_subscribers.is_empty() {
+            for reply in self.drained.drain(..) {
+                reply.send(()).ok();
+            }
         }
     }
 
@@ -386,6 +391,7 @@ impl HubState {
         match fault {
             Fault::PanicCollector => self.collector.cast(CollectorMessage::Panic).unwrap_or(()),
             Fault::PanicCollectorAfter(deliveries) => self.core.faults.panic_after(deliveries),
+            Fault::HangCollector => self.collector.cast(CollectorMessage::Hang).unwrap_or(()),
             Fault::KillCollector => self.collector.kill(),
             Fault::PanicSamplers => samplers.for_each(|sampler| {
                 sampler.cast(SamplerMessage::Panic).ok();

@@ -13,7 +13,7 @@ pub struct Key(Box<str>);
 impl Key {
     /// The canonical form of `name`, or `None` if nothing is left of it.
     pub fn new(name: &str) -> Option<Self> {
-        let canonical: String = canonical_chars(name.chars()).collect();
+        let canonical = canonical(name);
         (!canonical.is_empty()).then(|| Self(canonical.into()))
     }
 
@@ -24,19 +24,12 @@ impl Key {
 
     /// Whether `name` has this canonical form.
     pub fn names(&self, name: &str) -> bool {
-        canonical_chars(name.chars()).eq(self.0.chars())
+        self.path().over(name).is_some_and(|progress| progress.is_complete())
     }
 
-    /// Whether the path `parent.name` has this canonical form.
-    pub(crate) fn names_path(&self, path: &Path<'_>) -> bool {
-        match path.parent {
-            None => self.names(path.name),
-            Some(_) => {
-                let mut joined = String::new();
-                path.join_into(&mut joined);
-                self.names(&joined)
-            }
-        }
+    /// The start of a comparison with the path of a nested key.
+    pub(crate) fn path(&self) -> PathProgress<'_> {
+        PathProgress { rest: &self.0, form: CanonicalForm::default() }
     }
 }
 
@@ -46,56 +39,69 @@ impl fmt::Display for Key {
     }
 }
 
-/// A place in an event's `data`: a key, and the keys of the objects around it.
+/// How much of a key the names of some nested objects have matched so far.
+///
+/// Carried down into the objects, so that each name is read once, however deep it stands.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Path<'a> {
-    pub(crate) parent: Option<&'a Path<'a>>,
-    pub(crate) name: &'a str,
+pub(crate) struct PathProgress<'a> {
+    rest: &'a str,
+    form: CanonicalForm,
 }
 
-impl Path<'_> {
-    fn join_into(&self, joined: &mut String) {
-        if let Some(parent) = self.parent {
-            parent.join_into(joined);
-            joined.push('.');
+impl PathProgress<'_> {
+    /// Goes on over the name of a member; `None` if the key says otherwise.
+    pub(crate) fn over(mut self, name: &str) -> Option<Self> {
+        let mut characters = name.chars();
+        while let Some(c) = characters.next() {
+            for wanted in self.form.push(c, characters.clone().next()) {
+                self.rest = self.rest.strip_prefix(wanted)?;
+            }
         }
-        joined.push_str(self.name);
+        Some(self)
+    }
+
+    /// Goes on inside the object that the last name names.
+    pub(crate) fn inside(mut self) -> Self {
+        self.form.push('.', None).for_each(drop);
+        self
+    }
+
+    /// Whether the whole key has been matched.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.rest.is_empty()
     }
 }
 
-fn is_separator(c: char) -> bool {
-    matches!(c, '-' | '_' | '.' | '/' | ' ')
+/// Makes the canonical form of a name, character by character.
+#[derive(Debug, Clone, Copy, Default)]
+struct CanonicalForm {
+    previous: Option<char>,
+    started: bool,
+    /// Separators have come since the last character.
+    gap: bool,
 }
 
-/// The characters of the canonical form, one by one.
-fn canonical_chars(name: impl Iterator<Item = char> + Clone) -> impl Iterator<Item = char> {
-    let mut rest = name;
-    let mut previous: Option<char> = None;
-    let mut started = false;
-    let mut gap = false;
-    let mut held: Option<std::char::ToLowercase> = None;
-    std::iter::from_fn(move || {
-        loop {
-            if let Some(c) = held.as_mut().and_then(Iterator::next) {
-                return Some(c);
-            }
-            let c = rest.next()?;
-            if is_separator(c) {
-                previous = Some(c);
-                gap = started;
-                continue;
-            }
-            let hump = is_hump(previous, c, rest.clone().next());
-            previous = Some(c);
-            held = Some(c.to_lowercase());
-            let dash = started && (gap || hump);
-            started = true;
-            gap = false;
-            if dash {
-                return Some('-');
-            }
-        }
-    })
+impl CanonicalForm {
+    /// What the next character of the name adds.
+    fn push(&mut self, c: char, next: Option<char>) -> impl Iterator<Item = char> + use<> {
+        let is_separator = matches!(c, '-' | '_' | '.' | '/' | ' ');
+        let dash = self.started && !is_separator && (self.gap || is_hump(self.previous, c, next));
+        self.previous = Some(c);
+        self.gap = is_separator && self.started;
+        self.started |= !is_separator;
+        let letters = (!is_separator).then(|| c.to_lowercase());
+        dash.then_some('-').into_iter().chain(letters.into_iter().flatten())
+    }
+}
+
+/// The canonical form of a name.
+fn canonical(name: &str) -> String {
+    let (mut form, mut characters) = (CanonicalForm::default(), name.chars());
+    let mut canonical = String::with_capacity(name.len());
+    while let Some(c) = characters.next() {
+        canonical.extend(form.push(c, characters.clone().next()));
+    }
+    canonical
 }
 
 /// Whether a word begins at `c`: `remoteIp` at `I`, `HTTPServer` at `S`.
@@ -137,9 +143,19 @@ mod tests {
 
     #[test]
     fn path_is_joined_by_a_dot() {
-        let parent = Path { parent: None, name: "result" };
-        let path = Path { parent: Some(&parent), name: "dkimType" };
-        assert!(Key::new("result-dkim-type").unwrap().names_path(&path));
-        assert!(!Key::new("dkim-type").unwrap().names_path(&path));
+        let matches = |key: &str, path: &[&str]| {
+            let key = Key::new(key).unwrap();
+            let (last, parents) = path.split_last().unwrap();
+            let start = Some(key.path());
+            let inside = parents.iter().fold(start, |at, name| Some(at?.over(name)?.inside()));
+            inside.and_then(|at| at.over(last)).is_some_and(|at| at.is_complete())
+        };
+        assert!(matches("result-dkim-type", &["result", "dkimType"]));
+        assert!(matches("result.dkim.type", &["resultDKIM", "type"]));
+        assert!(matches("a", &["a", "-"]));
+        assert!(matches("a-b", &["", "a", "", "b"]));
+        assert!(!matches("dkim-type", &["result", "dkimType"]));
+        assert!(!matches("result-dkim", &["result", "dkimType"]));
+        assert!(!matches("result-dkim-type", &["result"]));
     }
 }

@@ -5,7 +5,10 @@ use serde::Serialize;
 use crate::value::{Object, Value};
 
 /// How long a metric's name may be, in bytes (OpenTelemetry's own limit for instrument names).
-const MAX_ID_BYTES: usize = 255;
+pub(crate) const MAX_ID_BYTES: usize = 255;
+
+/// How long a unit may be, in bytes (OpenTelemetry's own limit).
+const MAX_UNIT_BYTES: usize = 63;
 
 /// How large the attributes of a series may be, as JSON in bytes: each series holds a copy.
 const MAX_ATTRIBUTES_BYTES: usize = 4096;
@@ -141,6 +144,9 @@ impl Measurement {
         if self.id.is_empty() || self.id.len() > MAX_ID_BYTES {
             return Err(MeasurementError::BadId);
         }
+        if self.unit.as_ref().is_some_and(|unit| unit.len() > MAX_UNIT_BYTES) {
+            return Err(bad("unit", "63 bytes at most"));
+        }
         if self.attributes.len() > MAX_ATTRIBUTES_BYTES {
             return Err(MeasurementError::AttributesTooLarge);
         }
@@ -244,6 +250,22 @@ mod tests {
             r#"{"id":"h","type":"histogram","values":[1,2.5]}"#,
             Ok(Measurement::histogram("h", [1.0, 2.5])),
         );
+    }
+
+    #[test]
+    fn names_units_and_attributes_are_bounded() {
+        let long = |bytes: usize| "x".repeat(bytes);
+        let attributes = |bytes| [("k".into(), long(bytes).into())].into_iter().collect();
+        for (measurement, is_good) in [
+            (Measurement::gauge(&long(255), 1.0), true),
+            (Measurement::gauge(&long(256), 1.0), false),
+            (Measurement::gauge("a", 1.0).unit(&long(63)), true),
+            (Measurement::gauge("a", 1.0).unit(&long(64)), false),
+            (Measurement::gauge("a", 1.0).attributes(attributes(4000)), true),
+            (Measurement::gauge("a", 1.0).attributes(attributes(4096)), false),
+        ] {
+            assert_eq!(measurement.check().is_ok(), is_good, "{measurement:?}");
+        }
     }
 
     #[test]

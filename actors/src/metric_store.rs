@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use sketches_ddsketch::{Config, DDSketch};
 
 use crate::lock;
-use crate::measurement::{Amount, Measurement, MetricKind};
+use crate::measurement::{Amount, MAX_ID_BYTES, Measurement, MetricKind};
 use crate::stats::Count;
 
 /// The series that takes what there is no room for.
@@ -64,7 +64,8 @@ struct Total(AtomicU64);
 
 impl Total {
     fn add(&self, amount: f64) {
-        let sum = |bits| Some((f64::from_bits(bits) + amount).to_bits());
+        // It may never become infinite: JSON has no word for that.
+        let sum = |bits| Some((f64::from_bits(bits) + amount).min(f64::MAX).to_bits());
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum)
             .expect("the sum is always some");
@@ -113,7 +114,7 @@ impl Histogram {
         };
         SampleValue::Histogram(Summary {
             count: self.sketch.count() as u64,
-            sum: self.sketch.sum().unwrap_or(0.0),
+            sum: self.sketch.sum().unwrap_or(0.0).clamp(f64::MIN, f64::MAX),
             min,
             max,
             p50: percentile(0.5),
@@ -205,7 +206,8 @@ impl MetricStore {
         if let Some(total) = self.event_types.get(kind) {
             return total.add(1.0);
         }
-        if self.event_types.len() >= self.max_event_types || is_own(kind) {
+        let has_a_place = kind.len() <= MAX_ID_BYTES && kind != OTHER && !is_own(kind);
+        if !has_a_place || self.event_types.len() >= self.max_event_types {
             let other = self.insert(SeriesKey::plain(OTHER, MetricKind::Counter), None);
             return other.record(&Amount::Add(1.0));
         }
@@ -481,7 +483,8 @@ mod tests {
     #[test]
     fn event_types_are_counted_up_to_a_bound() {
         let store = store();
-        for kind in ["a", "b", "c", "d", "a", "hub.events.received"] {
+        let long = "x".repeat(256);
+        for kind in ["a", "b", "c", "d", "a", "hub.events.received", "other", &long] {
             store.count_event(kind);
         }
         store.record(Measurement::counter_total("b", 50.0));
@@ -490,9 +493,21 @@ mod tests {
             [
                 r#"{"id":"a","type":"counter","value":2}"#,
                 r#"{"id":"b","type":"counter","value":50}"#,
-                r#"{"id":"other","type":"counter","value":3}"#,
+                r#"{"id":"other","type":"counter","value":5}"#,
             ]
         );
+    }
+
+    #[test]
+    fn totals_never_become_infinite() {
+        let store = store();
+        for _ in 0..3 {
+            store.record(Measurement::counter("c", f64::MAX));
+            store.record(Measurement::histogram("h", [f64::MAX]));
+        }
+        for sample in read(&store) {
+            assert!(!sample.contains("null"), "{sample}");
+        }
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl Actor for MetricsSubscriber {
             welcomed: AtomicBool::new(false),
         };
         roster.members().insert(id, Arc::new(member));
-        let _count = SubscriberCount::take(&core);
-        Ok(MetricsSubscriberState { id, core, roster, slot, _count })
+        let count = SubscriberCount::take(&core);
+        Ok(MetricsSubscriberState { id, core, roster, slot, _count: count })
     }
 
     async fn handle(

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use crate::error::{QueryError, QueryFault};
 use crate::event::EventId;
@@ -73,6 +73,7 @@ impl TraceQuery {
                 "follow" => filter.follow(&value),
                 "replay" => once(&mut last, value.parse().map_err(|_| QueryFault::NotACount)),
                 "since" => once(&mut since, value.parse()),
+                "last-event-id" if value.is_empty() => Ok(()),
                 "last-event-id" => {
                     once(&mut resume, value.parse().map_err(|_| QueryFault::NotAnId))
                 }
@@ -103,8 +104,8 @@ impl FromStr for Since {
         if let Ok(id) = text.parse() {
             return Ok(Self::Event(id));
         }
-        if let Ok(duration) = text.parse::<SignedDuration>() {
-            return duration.try_into().map(Self::Ago).map_err(|_| QueryFault::NotAStart);
+        if let Some(duration) = parse_duration(text) {
+            return Ok(Self::Ago(duration));
         }
         // In a query string a plus sign that nobody escaped has become a space.
         let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
@@ -145,13 +146,21 @@ impl MetricsQuery {
     }
 }
 
-/// Seconds, or a number with a unit.
 fn parse_interval(text: &str) -> Result<Duration, QueryFault> {
-    let interval = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => text.parse::<SignedDuration>().ok().and_then(|interval| interval.try_into().ok()),
-    };
-    interval.filter(|interval| INTERVALS.contains(interval)).ok_or(QueryFault::NotAnInterval)
+    // Whoever asks for 0.1001 s shares a sampler with those who ask for 0.1 s.
+    const GRAIN: u128 = 10;
+    let interval = parse_duration(text).filter(|interval| INTERVALS.contains(interval));
+    let milliseconds = interval.ok_or(QueryFault::NotAnInterval)?.as_millis() / GRAIN * GRAIN;
+    u64::try_from(milliseconds).map(Duration::from_millis).map_err(|_| QueryFault::NotAnInterval)
+}
+
+/// Seconds, or numbers with units (`500ms`, `1h 30m`); a day has 24 hours. Not negative.
+fn parse_duration(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let span: Span = text.parse().ok()?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
 fn once<T>(slot: &mut Option<T>, value: Result<T, QueryFault>) -> Result<(), QueryFault> {
@@ -253,7 +262,12 @@ mod tests {
         check_replay(&format!("since={id}"), None, event, None);
         check_replay("replay=5&since=5m", Some(id), event, None);
         check_replay(&format!("lastEventId={id}&replay=3"), None, event, None);
-        assert_eq!(TraceQuery::parse("a=1", None).unwrap().replay, None);
+        let day = Some(Since::Ago(Duration::from_secs(86_400)));
+        check_replay("since=1d", None, day, None);
+        check_replay("since=86400", None, day, None);
+        for none in ["a=1", "last-event-id="] {
+            assert_eq!(TraceQuery::parse(none, None).unwrap().replay, None);
+        }
     }
 
     #[test]
@@ -266,6 +280,7 @@ mod tests {
             ("2s", 2000),
             ("1m", 60_000),
             ("3600", 3_600_000),
+            ("0.1009", 100),
         ] {
             assert_eq!(
                 parse(text).unwrap().interval,

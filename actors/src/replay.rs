@@ -19,7 +19,7 @@ use crate::query::Replay;
 use crate::sse::{Gap, GapReason};
 use crate::subscriber::{Member, SubscriberId};
 
-/// How much of the log one step reads: what two milliseconds of one core can filter.
+/// How much of the log one step reads: some 500 events, which one core filters in a fraction of a millisecond.
 const PAGE_BYTES: usize = 256 * 1024;
 
 /// The state of one subscriber's replay.

@@ -104,7 +104,8 @@ impl SamplerState {
         let Some(member) = member.filter(|member| member.is_new()) else {
             return;
         };
-        member.send(&Arc::new(select(&member.selection, &self.sample())));
+        // Without rates: there was no frame before this one.
+        member.send(&Arc::new(select(&member.selection, &self.core.sample())));
     }
 
     /// All series, sorted, with what counters did since the last tick.

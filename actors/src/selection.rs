@@ -23,6 +23,10 @@ impl Selection {
     pub(crate) fn add(&mut self, patterns: &str) -> Result<(), QueryFault> {
         let patterns = patterns.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
         self.0.extend(patterns.map(Box::from));
+        if self.0.is_empty() {
+            // Not everything: who names nothing has made a mistake.
+            return Err(QueryFault::NoNames);
+        }
         if self.0.len() > MAX_PATTERNS { Err(QueryFault::TooManyNames) } else { Ok(()) }
     }
 
@@ -82,7 +86,10 @@ mod tests {
 
     #[test]
     fn names_groups_and_globs() {
-        check("", "anything", true);
+        assert!(Selection::everything().matcher().matches("anything"));
+        for nothing in ["", ",", " , "] {
+            assert_eq!(Selection::everything().add(nothing), Err(QueryFault::NoNames));
+        }
         check("server.memory,queue.count", "queue.count", true);
         check("server", "server.memory", true);
         check("server.*", "server.memory", true);

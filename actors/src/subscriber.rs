@@ -71,6 +71,8 @@ pub(crate) struct SubscriberState {
     outbox: Arc<Outbox>,
     /// Until the replay is over.
     replayer: Option<Replayer>,
+    /// Why the stream ends once the replay is over.
+    closing: Option<ByeReason>,
     _count: SubscriberCount,
 }
 
@@ -114,7 +116,11 @@ impl Actor for Subscriber {
                 }
             }
             SubscriberMessage::Replay => match state.replay(&myself) {
-                Step::Again => myself.cast(SubscriberMessage::Replay)?,
+                Step::Again => {
+                    // A long replay gives the others their turn after each page.
+                    tokio::task::yield_now().await;
+                    myself.cast(SubscriberMessage::Replay)?;
+                }
                 Step::Wait | Step::Done => {}
             },
             SubscriberMessage::Close(reason) => state.close(reason),
@@ -129,8 +135,8 @@ impl SubscriberState {
     fn new(arguments: SubscriberArguments) -> Self {
         let SubscriberArguments { id, core, group, outbox, replay } = arguments;
         let replayer = replay.map(|replay| Replayer::new(&core, &group, &outbox, replay));
-        let _count = SubscriberCount::take(&core);
-        Self { id, core, group, outbox, replayer, _count }
+        let count = SubscriberCount::take(&core);
+        Self { id, core, group, outbox, replayer, closing: None, _count: count }
     }
 
     /// From now on gets what is accepted from now on.
@@ -155,20 +161,27 @@ impl SubscriberState {
         let step = replayer.step(&self.core.log, &self.group, &self.outbox, |members, position| {
             members.insert(self.id, Arc::new(Member::new(myself.clone(), position)));
         });
-        if let Step::Done = step {
+        if step == Step::Done {
             self.replayer = None;
+            if let Some(reason) = self.closing.take() {
+                self.close(reason);
+            }
         }
         step
     }
 
+    /// A replay is finished first: the log that it reads may be gone when the client comes back.
     fn close(&mut self, reason: ByeReason) {
-        // What it has not replayed its client can ask for when it comes back.
-        self.replayer = None;
+        if self.replayer.is_some() {
+            self.closing = Some(reason);
+            return;
+        }
         self.outbox.finish(self.bye(reason));
         self.leave();
     }
 
     fn cut(&self) {
+        tracing::warn!(filter = %self.group.filter(), "a subscriber was cut: it did not read");
         self.core.counters.stalled.add(1);
         self.outbox.cut(self.bye(ByeReason::Stalled));
         self.leave();

@@ -1,10 +1,12 @@
 //! `telemetry-hub [serve]`: runs the hub until it is told to stop.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Settings;
 use crate::server::Server;
@@ -39,50 +41,57 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<ExitCode> {
         }
     };
     let server = Server::bind(settings).await?;
-    print_welcome(server.address());
-    server.run(asked_to_stop()?).await?;
+    let stop = asked_to_stop()?;
+    // Whoever started it may have closed its output: that is no reason not to serve.
+    std::io::stdout().write_all(welcome(server.address()).as_bytes()).ok();
+    server.run(stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_welcome(address: SocketAddr) {
-    println!("telemetry-hub {} on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!();
-    println!("  watch    curl -N 'http://{address}/api/telemetry/traces/live'");
-    println!(
-        "  filter   curl -N 'http://{address}/api/telemetry/traces/live?level=warn&remote-ip=10.0.0.0/8'"
+fn welcome(address: SocketAddr) -> String {
+    let hub = format!("http://{}", reachable(address));
+    let json = "-H 'Content-Type: application/json'";
+    let mut text = format!(
+        "telemetry-hub {version} on http://{address}
+
+  watch    curl -N '{hub}/api/telemetry/traces/live'
+  filter   curl -N '{hub}/api/telemetry/traces/live?level=warn&remote-ip=10.0.0.0/8'
+  metrics  curl -N '{hub}/api/telemetry/metrics/live?interval=1'
+  send     curl {hub}/api/telemetry/events {json} -d '{{\"type\":\"hello\",\"text\":\"it works\"}}'
+           journalctl -f -o json | telemetry-hub send --url {hub}
+
+",
+        version = env!("CARGO_PKG_VERSION"),
     );
-    println!("  metrics  curl -N 'http://{address}/api/telemetry/metrics/live?interval=1'");
-    println!(
-        "  send     curl --json '{{\"type\":\"hello\",\"text\":\"it works\"}}' http://{address}/api/telemetry/events"
-    );
-    println!("           journalctl -f -o json | telemetry-hub send --url http://{address}");
-    println!();
     if !address.ip().is_loopback() {
-        eprintln!("telemetry-hub: anyone who can reach {address} can read and write here");
+        text.push_str("  Anyone who can reach this address can read and write here.\n\n");
     }
+    text
 }
 
-/// Resolves at the first SIGTERM or Ctrl-C. A second Ctrl-C ends the process at once.
+/// An address to paste: one that listens everywhere is not one to connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Resolves at the first SIGTERM or Ctrl-C; listens for them from now on. A second Ctrl-C ends the process at once.
 fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        #[cfg(unix)]
         tokio::select! {
             _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
         }
-        #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.ok();
-        exit_at_second_signal();
-    })
-}
-
-fn exit_at_second_signal() {
-    // Ends with the process, whichever way that goes.
-    tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        // Ends with the process, whichever way that goes.
+        tokio::spawn(async move {
+            interrupt.recv().await;
             std::process::exit(1);
-        }
-    });
+        });
+    })
 }

@@ -1,14 +1,14 @@
 //! `POST /api/telemetry/events`: events in, whoever sends them.
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use telemetry_hub_actors::event::json;
-use telemetry_hub_actors::{HubHandle, NewEvent};
+use telemetry_hub_actors::{IngestError, NewEvent};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::body::{self, Format, Incoming};
-use super::{BodyLimit, respond, with_hub, writable};
+use super::body::{self, Incoming};
+use super::intake::Intake;
+use super::{respond, with_intake, writable};
 use crate::reply::{self, HttpResponse, ItemError, Problem};
 
 /// How many rejected items are told one by one; the count is always exact.
@@ -17,48 +17,28 @@ const MAX_TOLD_ERRORS: usize = 1000;
 /// How many items are read before others get their turn on this thread.
 const ITEMS_AT_A_TIME: usize = 256;
 
-pub(crate) fn post(hub: &HubHandle, limit: BodyLimit) -> BoxedFilter<(HttpResponse,)> {
+pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "events").boxed();
-    let route = body::incoming().and(with_hub(hub)).then(
-        move |incoming: Incoming, hub: HubHandle| async move {
-            respond(accept_events(incoming, &hub, limit).await)
-        },
-    );
+    let route = body::incoming()
+        .and(with_intake(intake))
+        .then(async |incoming: Incoming, intake: Intake| respond(accept(incoming, &intake).await));
     writable(path, route.boxed())
 }
 
-async fn accept_events(
-    incoming: Incoming,
-    hub: &HubHandle,
-    limit: BodyLimit,
-) -> Result<HttpResponse, Problem> {
-    let (format, body) = incoming.read(limit).await?;
-    let max_event_bytes = hub.config().max_event_bytes;
-    let items = items(format, &body)?;
-    let mut batch = Batch::read(items, |item| json::read(item, max_event_bytes)).await;
-    let events: Vec<NewEvent> = std::mem::take(&mut batch.good);
+async fn accept(incoming: Incoming, intake: &Intake) -> Result<HttpResponse, Problem> {
+    let body = incoming.read(intake).await?;
+    let turn = intake.turn_to_parse().await?;
+    let config = intake.hub.config();
+    let read = |item: &[u8]| json::read(item, config.max_event_bytes);
+    let items = body.items(json::split)?;
+    let mut batch = Batch::read(items, config.ingest_queue_bytes, read, NewEvent::size).await?;
+    let events = std::mem::take(&mut batch.good);
     let accepted = events.len();
     if accepted > 0 {
-        hub.ingest(events).await?;
+        intake.hub.ingest(events).await?;
     }
+    drop(turn);
     batch.answer(accepted)
-}
-
-/// The items of a body, each still to be read.
-fn items(format: Format, body: &[u8]) -> Result<Vec<&[u8]>, Problem> {
-    match format {
-        Format::Json => {
-            let not_json = |error| Problem::bad_request(format!("the body is not JSON: {error}"));
-            let events = json::split(body).map_err(not_json)?;
-            Ok(events.into_iter().map(RawValue::get).map(str::as_bytes).collect())
-        }
-        Format::Lines => Ok(lines(body)),
-    }
-}
-
-/// The lines that are not blank.
-pub(crate) fn lines(body: &[u8]) -> Vec<&[u8]> {
-    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).collect()
 }
 
 /// What was made of the items of a body.
@@ -79,25 +59,34 @@ struct Answer {
 }
 
 impl<T> Batch<T> {
-    /// Reads every item; the bad ones do not spoil the others.
+    /// Reads every item; the bad ones do not spoil the others. All together may not come to more than `limit` bytes.
     pub(crate) async fn read<E: std::error::Error>(
         items: Vec<&[u8]>,
+        limit: usize,
         read: impl Fn(&[u8]) -> Result<T, E>,
-    ) -> Self {
-        let mut batch = Self { good: Vec::with_capacity(items.len()), rejected: 0, errors: vec![] };
+        size: impl Fn(&T) -> usize,
+    ) -> Result<Self, Problem> {
+        let mut batch = Self { good: Vec::new(), rejected: 0, errors: Vec::new() };
+        let mut bytes = 0;
         for (index, item) in items.into_iter().enumerate() {
             if index % ITEMS_AT_A_TIME == ITEMS_AT_A_TIME - 1 {
                 tokio::task::yield_now().await;
             }
             match read(item) {
-                Ok(good) => batch.good.push(good),
+                Ok(good) => {
+                    bytes += size(&good);
+                    batch.good.push(good);
+                }
                 Err(error) => batch.reject(index, &error),
             }
+            if bytes > limit {
+                return Err(IngestError::BatchTooLarge { bytes, limit }.into());
+            }
         }
-        batch
+        Ok(batch)
     }
 
-    pub(crate) fn reject(&mut self, index: usize, error: &impl std::error::Error) {
+    fn reject(&mut self, index: usize, error: &impl std::error::Error) {
         self.rejected += 1;
         if self.errors.len() < MAX_TOLD_ERRORS {
             self.errors.push(ItemError { index, error: error.to_string() });

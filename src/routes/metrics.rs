@@ -6,19 +6,18 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
-use super::body::{self, Format, Incoming};
-use super::events::{Batch, lines};
-use super::{BodyLimit, readable, respond, with_hub, writable};
+use super::body::{self, Incoming};
+use super::events::Batch;
+use super::intake::Intake;
+use super::{readable, respond, with_hub, with_intake, writable};
 use crate::prometheus;
 use crate::reply::{self, HttpResponse, Problem};
 
-pub(crate) fn post(hub: &HubHandle, limit: BodyLimit) -> BoxedFilter<(HttpResponse,)> {
+pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics").boxed();
-    let route = body::incoming().and(with_hub(hub)).then(
-        move |incoming: Incoming, hub: HubHandle| async move {
-            respond(accept_metrics(incoming, &hub, limit).await)
-        },
-    );
+    let route = body::incoming()
+        .and(with_intake(intake))
+        .then(async |incoming: Incoming, intake: Intake| respond(accept(incoming, &intake).await));
     writable(path, route.boxed())
 }
 
@@ -37,35 +36,32 @@ enum MetricError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Measurement(#[from] MeasurementError),
+    #[error("{size} bytes, over the limit of {limit} for one metric")]
+    TooLarge { size: usize, limit: usize },
 }
 
-async fn accept_metrics(
-    incoming: Incoming,
-    hub: &HubHandle,
-    limit: BodyLimit,
-) -> Result<HttpResponse, Problem> {
-    let (format, body) = incoming.read(limit).await?;
+async fn accept(incoming: Incoming, intake: &Intake) -> Result<HttpResponse, Problem> {
+    let body = incoming.read(intake).await?;
+    let _turn = intake.turn_to_parse().await?;
+    let limit = intake.hub.config().max_event_bytes;
     let record = |item: &[u8]| -> Result<(), MetricError> {
+        if item.len() > limit {
+            return Err(MetricError::TooLarge { size: item.len(), limit });
+        }
         let value = serde_json::from_slice(item)?;
-        Ok(hub.record(Measurement::from_json(value)?)?)
+        Ok(intake.hub.record(Measurement::from_json(value)?)?)
     };
-    let batch = Batch::read(items(format, &body)?, record).await;
+    // What is recorded takes no room here.
+    let batch = Batch::read(body.items(split)?, 0, record, |()| 0).await?;
     let accepted = batch.good.len();
     batch.answer(accepted)
 }
 
-/// The items of a body: one metric, or an array of them, or one a line.
-fn items(format: Format, body: &[u8]) -> Result<Vec<&[u8]>, Problem> {
-    let not_json = |error| Problem::bad_request(format!("the body is not JSON: {error}"));
-    match format {
-        Format::Lines => Ok(lines(body)),
-        Format::Json if body.trim_ascii_start().starts_with(b"[") => {
-            let metrics: Vec<&RawValue> = serde_json::from_slice(body).map_err(not_json)?;
-            Ok(metrics.into_iter().map(RawValue::get).map(str::as_bytes).collect())
-        }
-        Format::Json => {
-            let metric: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
-            Ok(vec![metric.get().as_bytes()])
-        }
+/// One metric, or an array of them.
+fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice(body)
+    } else {
+        serde_json::from_slice(body).map(|metric| vec![metric])
     }
 }

@@ -22,6 +22,17 @@ async fn a_restarted_collector_is_healthy_again() {
 }
 
 #[tokio::test]
+async fn a_hub_that_is_stuck_is_not_healthy() {
+    let server = TestServer::start().await;
+    server.hub.inject(Fault::HangCollector).await;
+    problem(server.get("/healthz").await, 503).await;
+    server.hub.inject(Fault::KillCollector).await;
+    let hub = server.hub.clone();
+    eventually(|| hub.stats().collector_restarts == 1).await;
+    assert_eq!(server.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_draining_hub_is_healthy_but_not_ready_and_takes_nothing() {
     let server = TestServer::start().await;
     server.hub.refuse_new_work();

@@ -52,6 +52,38 @@ async fn hanging_up_at_every_stage_of_a_stream_ends_its_actor() {
 }
 
 #[tokio::test]
+async fn one_deep_and_wide_event_does_not_hold_up_the_others() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("type=end&aaa=1&follow=none").await;
+    let mut followed = server.watch("a.b.c=1&filter=zzz").await;
+    let long = "a".repeat(1 << 20);
+    let members = vec!["\"b\":0"; 100_000].join(",");
+    for root in [long.as_str(), "a"] {
+        let body = format!("{{\"type\":\"t\",\"data\":{{\"{root}\":{{{members}}}}}}}");
+        assert_eq!(server.post(body).await.status(), 200);
+    }
+    server
+        .accept(&json!({"type": "end", "data": {"aaa": 1, "a": {"b": {"c": 1}}, "z": "zzz"}}))
+        .await;
+    assert_eq!(types(&stream.events(1).await), ["end"]);
+    assert_eq!(types(&followed.events(1).await), ["end"]);
+}
+
+#[tokio::test]
+async fn a_client_that_begins_no_request_is_cut() {
+    let server = TestServer::with(serde_json::json!({"head_timeout": "200ms"})).await;
+    let mut stream = server.watch("").await;
+    for beginning in ["", "P", "PRI * HTTP/2.0\r\n\r\nS", "GET / HTTP/1.1\r\nhost: h\r\n"] {
+        let mut socket = raw_request(&server, beginning).await;
+        let mut answer = Vec::new();
+        within_patience(socket.read_to_end(&mut answer)).await.ok();
+    }
+    // Those that have begun go on, however long they are silent.
+    server.accept(&json!({"type": "a"})).await;
+    assert_eq!(types(&stream.events(1).await), ["a"]);
+}
+
+#[tokio::test]
 async fn a_half_closed_client_still_gets_its_answer() {
     let server = TestServer::start().await;
     let body = "{\"type\":\"a\"}";

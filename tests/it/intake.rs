@@ -3,6 +3,7 @@
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use reqwest::Response;
 use serde_json::{Value, json};
+use telemetry_hub_actors::Fault;
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{TestServer, problem, types};
@@ -124,7 +125,7 @@ async fn bad_events_do_not_spoil_the_good_ones() {
     let mut stream = server.watch("").await;
     let deep = format!("{}1{}", "{\"a\":".repeat(1000), "}".repeat(1000));
     let body = format!(
-        r#"[{{"type":"a"}},{{"type":5}},7,{{"type":"b","data":[]}},{deep},{{"type":"c","level":"loud"}},{{"type":"d"}}]"#
+        r#"[{{"type":"a"}},{{"type":5}},7,{{"type":"b","data":[]}},{deep},{{"type":"c","level":[]}},{{"type":"d"}}]"#
     );
     let answer = answer(server.post(body).await).await;
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(5)));
@@ -184,6 +185,56 @@ async fn other_media_types_get_415_and_are_told_what_is_taken() {
     assert_eq!(request.send().await.unwrap().status(), 200, "without a type it is taken for JSON");
     let typed = server.post_to(PATH, "Application/JSON; charset=UTF-8", "{}").await;
     assert_eq!(typed.status(), 200);
+}
+
+#[tokio::test]
+async fn a_full_queue_gets_503_and_what_was_answered_200_still_arrives() {
+    let settings = json!({"ingest_queue_bytes": "16 KiB", "ingest_patience": "0s"});
+    let server = TestServer::with(settings).await;
+    let mut stream = server.watch("").await;
+    server.hub.inject(Fault::HangCollector).await;
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = server.post(json!({"type": "t", "data": {"n": accepted}}).to_string()).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        accepted += 1;
+    };
+    assert_eq!(refused.headers()["retry-after"], "1");
+    problem(refused, 503).await;
+    assert!(accepted > 10);
+    server.hub.inject(Fault::KillCollector).await;
+    let numbers: Vec<_> =
+        stream.events(accepted).await.iter().map(|e| e["data"]["n"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..accepted as u64).collect::<Vec<_>>());
+    server.accept(&json!({"type": "t"})).await;
+}
+
+#[tokio::test]
+async fn many_small_items_are_refused_before_they_fill_the_memory() {
+    let server = TestServer::with(json!({"ingest_queue_bytes": "1 MiB"})).await;
+    problem(server.post(format!("[{}{{}}]", "{},".repeat(1_000_000))).await, 413).await;
+    problem(server.post_to(PATH, LINES, "{}\n".repeat(1_000_000)).await, 413).await;
+    assert_eq!(server.hub.stats().received, 0);
+}
+
+#[tokio::test]
+async fn compressed_bodies_of_many_parts_are_taken_whole() {
+    let server = TestServer::start().await;
+    let (first, second) = (b"[{\"type\":\"a\"},".as_slice(), b"{\"type\":\"b\"}]".as_slice());
+    for (encoding, body) in [
+        ("gzip", [gzip(first).await, gzip(second).await].concat()),
+        ("zstd", [zstd(first).await, zstd(second).await].concat()),
+    ] {
+        assert_eq!(answer(compressed(&server, encoding, body).await).await, json!({"accepted": 2}));
+    }
+}
+
+#[tokio::test]
+async fn a_mark_of_utf_8_at_the_beginning_is_no_error() {
+    let server = TestServer::start().await;
+    assert_eq!(answer(server.post("\u{feff}{\"type\":\"a\"}").await).await, json!({"accepted": 1}));
 }
 
 #[tokio::test]

@@ -116,8 +116,80 @@ async fn intervals_that_cannot_be_get_400() {
         let response = server.get(&format!("{LIVE}?interval={interval}")).await;
         assert_eq!(problem(response, 400).await["parameter"], "interval", "{interval}");
     }
-    let response = server.get(&format!("{LIVE}?metric=server.memory")).await;
-    assert_eq!(problem(response, 400).await["parameter"], "metric");
+    for (query, parameter) in [("metric=server.memory", "metric"), ("metrics=", "metrics")] {
+        let response = server.get(&format!("{LIVE}?{query}")).await;
+        assert_eq!(problem(response, 400).await["parameter"], parameter);
+    }
+    server
+        .watch_metrics("metrics=server&metrics=queue.count,hub.*&interval=1h")
+        .await
+        .expect("metrics")
+        .await;
+}
+
+/// Whether a line is one of the Prometheus text format: a name, labels each once, a number.
+fn is_sample(line: &str) -> bool {
+    let is_name = |text: &str| {
+        let mut characters = text.chars();
+        characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let Some((series, value)) = line.rsplit_once(' ') else { return false };
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let Some(mut rest) = labels.strip_suffix('}') else { return false };
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some((label, quoted)) = rest.split_once("=\"") {
+        if !is_name(label) || !seen.insert(label) {
+            return false;
+        }
+        let mut escaped = false;
+        let end = quoted.find(|c| {
+            let is_end = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            is_end
+        });
+        let Some(end) = end else { return false };
+        rest = quoted[end + 1..].trim_start_matches(',');
+    }
+    is_name(name) && rest.is_empty() && value.parse::<f64>().is_ok()
+}
+
+#[tokio::test]
+async fn no_source_can_break_the_prometheus_page() {
+    let server = TestServer::start().await;
+    let odd =
+        ["", "quantile", "metric_id", "__name__", "é", "a b", "1", "\"", "\\", "\n", "}", "le"];
+    let mut metrics = Vec::new();
+    for kind in ["counter", "gauge", "histogram"] {
+        for name in [
+            "a", "a_sum", "a.sum", "a-sum", "a_count", "a_total", "a.total", "\n", "}", "{x=\"",
+            "é",
+        ] {
+            let attributes: serde_json::Map<_, _> =
+                odd.iter().map(|key| ((*key).to_owned(), json!(key))).collect();
+            let metric = json!({"id": name, "type": kind, "value": 1, "values": [1, 2]});
+            let mut with_attributes = metric.clone();
+            with_attributes["attributes"] = json!(attributes);
+            metrics.extend([metric, with_attributes]);
+        }
+    }
+    let count = metrics.len();
+    let answer = server.post_to(POST, "application/json", json!(metrics).to_string()).await;
+    assert_eq!(answer.text().await.unwrap(), format!("{{\"accepted\":{count}}}"));
+    let text = server.get("/metrics").await.text().await.unwrap();
+    let (mut families, mut series) = (Vec::new(), std::collections::BTreeSet::new());
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').unwrap();
+            assert!(!families.contains(&name), "{name} stands once");
+            assert!(matches!(kind, "counter" | "gauge" | "summary"), "{line}");
+            families.push(name);
+        } else {
+            assert!(is_sample(line), "{line}");
+            assert!(series.insert(line.rsplit_once(' ').unwrap().0.to_owned()), "{line} twice");
+            assert!(line.starts_with(families.last().unwrap()), "{line} belongs to its family");
+        }
+    }
 }
 
 #[tokio::test]
@@ -139,7 +211,7 @@ async fn prometheus_reads_every_series() {
         "smtp_ehlo_total 2",
         "# TYPE server_memory_bytes gauge",
         "hub_events_received_total 2",
-        "a_b 2",
+        "a_b{metric_id=\"a-b\"} 2",
         "a_b{metric_id=\"a.b\",n=\"5\",q=\"say \\\"hi\\\"\\n\\\\\"} 1",
         "# TYPE a_b_milliseconds summary",
         "a_b_milliseconds{quantile=\"0.5\"} 2",

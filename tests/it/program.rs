@@ -3,8 +3,8 @@
 use std::process::{Output, Stdio};
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::harness::within_patience;
@@ -57,6 +57,24 @@ async fn it_prints_where_to_look_and_ends_cleanly_when_told() {
 }
 
 #[tokio::test]
+async fn a_drain_that_is_not_clean_ends_with_1() {
+    let (mut child, address, _lines) =
+        start(&["--listen", "127.0.0.1:0", "--drain-timeout", "200ms"]).await;
+    let mut stalled = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: h\r\n\r\n";
+    stalled.write_all(request.as_bytes()).await.unwrap();
+    within_patience(stalled.readable()).await.unwrap();
+    let text = "x".repeat(1 << 20);
+    for _ in 0..12 {
+        let request = reqwest::Client::new().post(format!("{address}/api/telemetry/events"));
+        let answer = request.json(&json!({"type": "t", "text": text})).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    signal(&child, "-TERM").await;
+    assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
 async fn a_taken_port_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -83,6 +101,11 @@ async fn bad_options_and_settings_end_with_2_and_their_name() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains(name), "{stderr}");
     }
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("unknown.toml");
+    tokio::fs::write(&file, "replay_bites = 1\n").await.unwrap();
+    let output = run(&["--config", file.to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("replay_bites"));
     let output = program(&[]).env("TELEMETRY_HUB_REPLAY_BITES", "1").output();
     let output = within_patience(output).await.unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -160,6 +160,21 @@ async fn replays_carry_exactly_what_their_query_selects() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_minute_of_a_newcomer() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("remote-ip=127.0.0.7").await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+    let body = tokio::fs::read(format!("{folder}/stalwart-events.ndjson.zst")).await.unwrap();
+    let request = server.client.post(format!("{}/api/telemetry/events", server.base));
+    let request = request.header("content-type", "application/x-ndjson");
+    let answer = request.header("content-encoding", "zstd").body(body).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "{\"accepted\":6621}");
+    for event in stream.events(68).await {
+        assert_eq!(event["data"]["remoteIp"], "127.0.0.7");
+    }
+}
+
 #[tokio::test]
 async fn span_ids_above_2_to_the_53rd_are_exact() {
     let server = TestServer::start().await;

@@ -106,6 +106,29 @@ async fn replay_brings_the_last_ones() {
 }
 
 #[tokio::test]
+async fn levels_are_a_threshold_and_none_counts_as_info() {
+    let server = TestServer::start().await;
+    let mut warnings = server.watch("level=warn").await;
+    let mut infos = server.watch("level=INFO").await;
+    for level in ["trace", "debug", "info", "warn", "error", "fatal"] {
+        server.accept(&json!({"type": level, "level": level})).await;
+    }
+    server.accept(&json!({"type": "none"})).await;
+    server.accept(&json!({"type": "end", "level": "fatal"})).await;
+    assert_eq!(types(&warnings.events(4).await), ["warn", "error", "fatal", "end"]);
+    assert_eq!(types(&infos.events(6).await), ["info", "warn", "error", "fatal", "none", "end"]);
+}
+
+#[tokio::test]
+async fn a_query_of_control_characters_is_only_a_query() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("filter=%0D%0Aevent:%20bye%0A%0A%00&follow=none").await;
+    server.accept(&json!({"type": "a"})).await;
+    server.accept(&json!({"text": "\r\nevent: bye\n\n\u{0}", "type": "b"})).await;
+    assert_eq!(types(&stream.events(1).await), ["b"]);
+}
+
+#[tokio::test]
 async fn bad_parameters_get_400_with_their_name() {
     let server = TestServer::start().await;
     let many: Vec<String> = (0..33).map(|number| format!("k{number}=1")).collect();

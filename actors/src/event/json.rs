@@ -57,7 +57,9 @@ pub fn read(json: &[u8], limit: usize) -> Result<NewEvent, EventError> {
 ///
 /// A fault in one event is then a fault of that event alone.
 pub fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
+    // With other members beside it, `events` is a member like any other.
     #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Envelope<'a> {
         #[serde(borrow)]
         events: Vec<&'a RawValue>,
@@ -76,8 +78,8 @@ pub fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
 pub fn from_object(mut object: Object) -> Result<NewEvent, EventError> {
     let mut event = match object.take_named("type") {
         Some(Value::String(kind)) => typed(kind, object)?,
+        Some(Value::Null) | None => bare(object),
         Some(other) => return Err(wrong("type", "a string", &other)),
-        None => bare(object),
     };
     adopt_ids(&mut event);
     Ok(event)
@@ -123,14 +125,18 @@ fn typed(kind: Box<str>, mut object: Object) -> Result<NewEvent, EventError> {
         Some(Value::Null) | None => Signal::Log,
         Some(other) => return Err(wrong("signal", "\"log\" or \"span\"", &other)),
     };
-    event.text = member(&mut object, "text", "a string", read_text)?;
-    event.level = member(&mut object, "level", "the name of a level", |value| {
-        read_level(value, Level::from_tens)
-    })?;
-    event.created_at = member(&mut object, "createdAt", "a time as in RFC 3339", read_created_at)?;
-    event.trace_id = member(&mut object, "traceId", "a string or an integer", read_id)?;
-    event.span_id = member(&mut object, "spanId", "a string or an integer", read_id)?;
-    event.parent_span_id = member(&mut object, "parentSpanId", "a string or an integer", read_id)?;
+    const TEXT: &[Kind] = &[Kind::String];
+    const TEXT_OR_NUMBER: &[Kind] = &[Kind::String, Kind::Number];
+    for (name, kinds) in [
+        ("text", TEXT),
+        ("level", TEXT_OR_NUMBER),
+        ("createdAt", TEXT_OR_NUMBER),
+        ("traceId", TEXT_OR_NUMBER),
+        ("spanId", TEXT_OR_NUMBER),
+        ("parentSpanId", TEXT_OR_NUMBER),
+    ] {
+        check_kind(&mut object, name, kinds)?;
+    }
     take_spelled(&mut event, &mut object);
     for (name, value) in object {
         event.data.push(name, value);
@@ -184,19 +190,30 @@ fn fill<T>(
     }
 }
 
-/// Takes the member `name`, to the letter; null is as good as absent.
-fn member<T>(
-    object: &mut Object,
-    name: &'static str,
-    expected: &'static str,
-    read: impl Fn(&Value) -> Option<T>,
-) -> Result<Option<T>, EventError> {
-    match object.take_named(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match read(&value) {
-            Some(read) => Ok(Some(read)),
-            None => Err(wrong(name, expected, &value)),
-        },
+/// The types of JSON that a field can be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    String,
+    Number,
+}
+
+/// Refuses a member of the wrong type; null is as good as absent. One of the right type that cannot be read as what its
+/// name says stays in `data`.
+fn check_kind(object: &mut Object, name: &'static str, kinds: &[Kind]) -> Result<(), EventError> {
+    let is_good = match object.get(name) {
+        None => true,
+        Some(Value::Null) => object.take_named(name).is_some(),
+        Some(Value::String(_)) => kinds.contains(&Kind::String),
+        Some(Value::Number(_)) => kinds.contains(&Kind::Number),
+        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => false,
+    };
+    match object.get(name) {
+        Some(value) if !is_good => {
+            let numbers_too = kinds.contains(&Kind::Number);
+            let expected = if numbers_too { "a string or a number" } else { "a string" };
+            Err(wrong(name, expected, value))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -363,16 +380,29 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_as_its_name_says_stays_data() {
+        check(
+            r#"{"type":"server","level":"DEPRECATION","createdAt":"noon","traceId":"","spanId":1.5,"text":null}"#,
+            NewEvent::new("server")
+                .with("level", "DEPRECATION")
+                .with("createdAt", "noon")
+                .with("traceId", "")
+                .with("spanId", 1.5),
+        );
+        check(r#"{"type":null,"msg":"m"}"#, NewEvent::default().text("m"));
+    }
+
+    #[test]
     fn wrong_types_make_an_event_bad() {
         check_bad(r#"{"type":5}"#, "type: expected a string, not a number");
         check_bad(r#"{"type":"a","data":[]}"#, "data: expected an object, not an array");
         check_bad(r#"{"type":"a","text":{}}"#, "text");
         check_bad(
-            r#"{"type":"a","level":"loud"}"#,
-            "level: expected the name of a level, not \"loud\"",
+            r#"{"type":"a","level":[]}"#,
+            "level: expected a string or a number, not an array",
         );
-        check_bad(r#"{"type":"a","createdAt":"noon"}"#, "createdAt");
-        check_bad(r#"{"type":"a","spanId":1.5}"#, "spanId");
+        check_bad(r#"{"type":"a","createdAt":true}"#, "createdAt");
+        check_bad(r#"{"type":"a","spanId":{}}"#, "spanId");
         check_bad(r#"{"type":"a","signal":"metric"}"#, "signal");
         check_bad("[1]", "an event is an object, not an array");
         check_bad("{\"type\":\"a\"", "EOF");
@@ -387,6 +417,7 @@ mod tests {
         assert_eq!(count(r#"[{"type":"a"}, 5]"#), Some(2));
         assert_eq!(count(r#"{"events":[{"type":"a"},{"type":"b"}]}"#), Some(2));
         assert_eq!(count(r#"{"events":"none of ours"}"#), Some(1));
+        assert_eq!(count(r#"{"type":"a","events":[{"x":1},{"x":2}]}"#), Some(1));
         assert_eq!(count("[]"), Some(0));
         assert_eq!(count(""), None);
         assert_eq!(count("{"), None);

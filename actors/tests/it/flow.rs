@@ -269,7 +269,7 @@ async fn reader_that_never_reads_holds_shutdown_up_to_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn goodbye_is_the_last_word_to_one_that_is_still_replaying() {
+async fn replay_under_way_is_finished_before_the_goodbye() {
     let hub = start(HubConfig { subscriber_queue_bytes: 100_000, ..one_by_one() }).await;
     let long = "x".repeat(2000);
     for number in 0..500 {
@@ -283,18 +283,34 @@ async fn goodbye_is_the_last_word_to_one_that_is_still_replaying() {
         async move { hub.shutdown(STALL).await }
     });
     eventually(|| hub.is_ready(), |is_ready| !is_ready).await;
-    // The shutdown comes first; then the reader makes room, and gives the subscriber time to use it.
     let mut said = Vec::new();
-    tokio::time::advance(LINGER).await;
     while let Some(delivered) = patiently(replaying.next()).await {
         said.extend(flat(delivered));
-        tokio::time::advance(LINGER).await;
     }
     drop(replaying);
-    assert_eq!(said.last(), Some(&Said::Bye(ByeReason::Shutdown)));
-    let read = numbers(&said);
-    assert_eq!(read, (0..read.len() as u64).collect::<Vec<_>>());
+    assert_eq!(numbers(&said), (0..500).collect::<Vec<_>>());
+    assert_eq!(said[500..], [Said::CaughtUp(500), Said::Bye(ByeReason::Shutdown)]);
     assert_eq!(patiently(shutdown).await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_shut_down_at_once_wait_for_the_same_end() {
+    let hub = start(one_by_one()).await;
+    let mut reader = subscribe(&hub, "").await;
+    ingest(&hub, 0..3).await;
+    let read = async {
+        eventually(|| hub.is_ready(), |is_ready| !is_ready).await;
+        let mut said = Vec::new();
+        while let Some(delivered) = patiently(reader.next()).await {
+            said.extend(flat(delivered));
+        }
+        drop(reader);
+        said
+    };
+    let (first, second, said) = tokio::join!(hub.shutdown(STALL), hub.shutdown(STALL), read);
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    assert_eq!(numbers(&said), [0, 1, 2]);
+    assert_eq!(said.last(), Some(&Said::Bye(ByeReason::Shutdown)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,64 @@
+//! What requests that bring something may cost together: bytes of bodies, and parsing.
+//!
+//! A byte is paid for before it is kept. Who finds no room waits a little, then gets 503.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_hub_actors::HubHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::reply::Problem;
+
+/// How long a request waits for others to finish before it is refused.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How much the bodies may take that are being read or parsed, in whole bodies of the largest size.
+const LARGEST_BODIES: usize = 8;
+
+/// How many bodies are parsed at once: parsing does nothing but compute, and what it makes can be many times the body.
+const PARSED_AT_ONCE: usize = 2;
+
+/// Where requests bring things to.
+#[derive(Debug, Clone)]
+pub(crate) struct Intake {
+    pub(crate) hub: HubHandle,
+    pub(crate) max_body_bytes: usize,
+    body_bytes: Arc<Semaphore>,
+    parsers: Arc<Semaphore>,
+}
+
+impl Intake {
+    pub(crate) fn new(hub: &HubHandle, max_body_bytes: usize) -> Self {
+        let room = max_body_bytes.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
+        Self {
+            hub: hub.clone(),
+            max_body_bytes,
+            body_bytes: Arc::new(Semaphore::new(room)),
+            parsers: Arc::new(Semaphore::new(PARSED_AT_ONCE)),
+        }
+    }
+
+    /// Room for more bytes of a body, for as long as the permit is held.
+    pub(crate) async fn pay_for_bytes(
+        &self,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, Problem> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        in_time(Arc::clone(&self.body_bytes).acquire_many_owned(bytes)).await
+    }
+
+    /// A turn to parse, for as long as the permit is held.
+    pub(crate) async fn turn_to_parse(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        in_time(Arc::clone(&self.parsers).acquire_owned()).await
+    }
+}
+
+async fn in_time<E>(
+    permit: impl Future<Output = Result<OwnedSemaphorePermit, E>>,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    match tokio::time::timeout(PATIENCE, permit).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(Problem::no_room("too many bodies at once")),
+    }
+}
