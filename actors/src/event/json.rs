@@ -125,17 +125,8 @@ fn typed(kind: Box<str>, mut object: Object) -> Result<NewEvent, EventError> {
         Some(Value::Null) | None => Signal::Log,
         Some(other) => return Err(wrong("signal", "\"log\" or \"span\"", &other)),
     };
-    const TEXT: &[Kind] = &[Kind::String];
-    const TEXT_OR_NUMBER: &[Kind] = &[Kind::String, Kind::Number];
-    for (name, kinds) in [
-        ("text", TEXT),
-        ("level", TEXT_OR_NUMBER),
-        ("createdAt", TEXT_OR_NUMBER),
-        ("traceId", TEXT_OR_NUMBER),
-        ("spanId", TEXT_OR_NUMBER),
-        ("parentSpanId", TEXT_OR_NUMBER),
-    ] {
-        check_kind(&mut object, name, kinds)?;
+    for (name, expected, is_right) in TYPED_MEMBERS {
+        check_type(&mut object, name, expected, is_right)?;
     }
     take_spelled(&mut event, &mut object);
     for (name, value) in object {
@@ -190,30 +181,41 @@ fn fill<T>(
     }
 }
 
-/// The types of JSON that a field can be read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    String,
-    Number,
-}
+/// A member of the hub's own form: its name, what it may be in words, and whether a value is that.
+type TypedMember = (&'static str, &'static str, fn(&Value) -> bool);
+
+const TYPED_MEMBERS: [TypedMember; 6] = {
+    fn text(value: &Value) -> bool {
+        matches!(value, Value::String(_))
+    }
+    fn text_or_number(value: &Value) -> bool {
+        matches!(value, Value::String(_) | Value::Number(_))
+    }
+    [
+        ("text", "a string", text),
+        ("level", "a string or a number", text_or_number),
+        ("createdAt", "a string or a number", text_or_number),
+        ("traceId", "a string or a number", text_or_number),
+        ("spanId", "a string or a number", text_or_number),
+        ("parentSpanId", "a string or a number", text_or_number),
+    ]
+};
 
 /// Refuses a member of the wrong type; null is as good as absent. One of the right type that cannot be read as what its
 /// name says stays in `data`.
-fn check_kind(object: &mut Object, name: &'static str, kinds: &[Kind]) -> Result<(), EventError> {
-    let is_good = match object.get(name) {
-        None => true,
-        Some(Value::Null) => object.take_named(name).is_some(),
-        Some(Value::String(_)) => kinds.contains(&Kind::String),
-        Some(Value::Number(_)) => kinds.contains(&Kind::Number),
-        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => false,
-    };
+fn check_type(
+    object: &mut Object,
+    name: &'static str,
+    expected: &'static str,
+    is_right: impl Fn(&Value) -> bool,
+) -> Result<(), EventError> {
     match object.get(name) {
-        Some(value) if !is_good => {
-            let numbers_too = kinds.contains(&Kind::Number);
-            let expected = if numbers_too { "a string or a number" } else { "a string" };
-            Err(wrong(name, expected, value))
+        Some(Value::Null) => {
+            object.take_named(name);
+            Ok(())
         }
-        _ => Ok(()),
+        Some(value) if !is_right(value) => Err(wrong(name, expected, value)),
+        Some(_) | None => Ok(()),
     }
 }
 
