@@ -51,18 +51,39 @@ pub(crate) struct PathProgress<'a> {
 impl PathProgress<'_> {
     /// Goes on over the name of a member; `None` if the key says otherwise.
     pub(crate) fn over(mut self, name: &str) -> Option<Self> {
+        if self.is_ruled_out(name) {
+            return None;
+        }
         let mut characters = name.chars();
         while let Some(c) = characters.next() {
-            for wanted in self.form.push(c, characters.clone().next()) {
-                self.rest = self.rest.strip_prefix(wanted)?;
+            match self.form.push(c, characters.as_str()) {
+                Step::Separator => continue,
+                Step::Letter { dash: true } => self.rest = self.rest.strip_prefix('-')?,
+                Step::Letter { dash: false } => {}
+            }
+            if c.is_ascii() {
+                self.rest = self.rest.strip_prefix(c.to_ascii_lowercase())?;
+                continue;
+            }
+            for lower in c.to_lowercase() {
+                self.rest = self.rest.strip_prefix(lower)?;
             }
         }
         Some(self)
     }
 
+    /// A look at the first byte alone. This runs for every key of every event, and most begin with another letter.
+    fn is_ruled_out(&self, name: &str) -> bool {
+        let first = name.as_bytes().first().filter(|first| first.is_ascii_alphanumeric());
+        !self.form.started
+            && first.is_some_and(|first| {
+                self.rest.as_bytes().first() != Some(&first.to_ascii_lowercase())
+            })
+    }
+
     /// Goes on inside the object that the last name names.
     pub(crate) fn inside(mut self) -> Self {
-        self.form.push('.', None).for_each(drop);
+        self.form.push('.', "");
         self
     }
 
@@ -77,20 +98,30 @@ impl PathProgress<'_> {
 struct CanonicalForm {
     previous: Option<char>,
     started: bool,
-    /// Separators have come since the last character.
+    /// Separators have come since the last letter.
     gap: bool,
 }
 
+/// What a character of a name adds to its canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Nothing by itself.
+    Separator,
+    /// Itself in lower case, after a dash if a word begins with it.
+    Letter { dash: bool },
+}
+
 impl CanonicalForm {
-    /// What the next character of the name adds.
-    fn push(&mut self, c: char, next: Option<char>) -> impl Iterator<Item = char> + use<> {
-        let is_separator = matches!(c, '-' | '_' | '.' | '/' | ' ');
-        let dash = self.started && !is_separator && (self.gap || is_hump(self.previous, c, next));
-        self.previous = Some(c);
-        self.gap = is_separator && self.started;
-        self.started |= !is_separator;
-        let letters = (!is_separator).then(|| c.to_lowercase());
-        dash.then_some('-').into_iter().chain(letters.into_iter().flatten())
+    fn push(&mut self, c: char, after: &str) -> Step {
+        let previous = self.previous.replace(c);
+        if matches!(c, '-' | '_' | '.' | '/' | ' ') {
+            self.gap = self.started;
+            return Step::Separator;
+        }
+        let dash = self.started && (self.gap || is_hump(previous, c, after));
+        self.started = true;
+        self.gap = false;
+        Step::Letter { dash }
     }
 }
 
@@ -99,20 +130,22 @@ fn canonical(name: &str) -> String {
     let (mut form, mut characters) = (CanonicalForm::default(), name.chars());
     let mut canonical = String::with_capacity(name.len());
     while let Some(c) = characters.next() {
-        canonical.extend(form.push(c, characters.clone().next()));
+        if let Step::Letter { dash } = form.push(c, characters.as_str()) {
+            canonical.extend(dash.then_some('-'));
+            canonical.extend(c.to_lowercase());
+        }
     }
     canonical
 }
 
 /// Whether a word begins at `c`: `remoteIp` at `I`, `HTTPServer` at `S`.
-fn is_hump(previous: Option<char>, c: char, next: Option<char>) -> bool {
-    let Some(previous) = previous else {
+fn is_hump(previous: Option<char>, c: char, after: &str) -> bool {
+    let Some(previous) = previous.filter(|_| c.is_ascii_uppercase()) else {
         return false;
     };
     let after_word = previous.is_ascii_lowercase() || previous.is_ascii_digit();
-    let ends_acronym =
-        previous.is_ascii_uppercase() && next.is_some_and(|next| next.is_ascii_lowercase());
-    c.is_ascii_uppercase() && (after_word || ends_acronym)
+    let ends_acronym = || after.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+    after_word || (previous.is_ascii_uppercase() && ends_acronym())
 }
 
 #[cfg(test)]
