@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::config::Settings;
 
@@ -67,7 +68,10 @@ pub fn main() -> ExitCode {
     };
     let command = help(Cli::command()).mut_subcommand("serve", help);
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
-    log_to_stderr();
+    if let Err(error) = log_to_stderr() {
+        eprintln!("telemetry-hub: {LOG_VARIABLE}: {error}");
+        return ExitCode::from(serve::BAD_OPTION);
+    }
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
     let outcome = match command {
         Command::Serve(options) => on_runtime(serve::run(options)),
@@ -87,9 +91,16 @@ fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow
     outcome
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TELEMETRY_HUB_LOG").unwrap_or(EnvFilter::new("warn"));
+/// Says what the hub logs.
+const LOG_VARIABLE: &str = "TELEMETRY_HUB_LOG";
+
+fn log_to_stderr() -> Result<(), ParseError> {
+    let filter = match std::env::var(LOG_VARIABLE) {
+        Ok(directives) => EnvFilter::try_new(directives)?,
+        Err(_) => EnvFilter::new("warn"),
+    };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
 }
 
 fn indented(text: &str) -> String {

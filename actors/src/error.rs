@@ -67,7 +67,7 @@ pub struct ShutdownError {
 /// Why a hub ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubEnd {
-    /// It was shut down, or its last handle was dropped.
+    /// It was shut down.
     #[error("the hub was shut down")]
     Stopped,
     /// It failed, and nothing is left to restart it.

@@ -76,7 +76,7 @@ pub use stats::{HubStats, SubscriptionStats};
 pub use subscription::{Delivered, MetricsSubscription, Subscription};
 pub use value::{Number, Object, Value};
 
-/// Locks, whoever panicked while holding it: what these locks guard is whole between any two statements.
+/// Locks, whoever panicked while holding it: nothing that these locks guard is ever left half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

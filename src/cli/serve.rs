@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::server::Server;
 
 /// The exit code for settings that cannot be, as clap has it for options.
-const BAD_OPTION: u8 = 2;
+pub(super) const BAD_OPTION: u8 = 2;
 
 /// Options for running the hub.
 #[derive(Debug, clap::Args, Serialize)]

@@ -101,6 +101,9 @@ async fn bad_options_and_settings_end_with_2_and_their_name() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains(name), "{stderr}");
     }
+    let output = program(&[]).env("TELEMETRY_HUB_LOG", "=loud").output();
+    let output = within_patience(output).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
     let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("unknown.toml");
     tokio::fs::write(&file, "replay_bites = 1\n").await.unwrap();
     let output = run(&["--config", file.to_str().unwrap()]).await;
