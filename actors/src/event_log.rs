@@ -165,13 +165,18 @@ impl EventLog {
     pub(crate) fn mark_routed(&self, batch: &EventBatch) {
         let mut state = lock(&self.state);
         state.routed = batch.position + 1;
+        // Freed after the lock: an old batch may be the last holder of many events.
+        let mut evicted = Vec::new();
         while state.bytes > self.replay_bytes
             && state.batches.front().is_some_and(|oldest| oldest.position < state.routed)
             && let Some(oldest) = state.batches.pop_front()
         {
             state.bytes -= oldest.bytes;
             state.evicted_through = Some(oldest.last_id());
+            evicted.push(oldest);
         }
+        drop(state);
+        drop(evicted);
     }
 
     /// The position from which on a newcomer gets everything live: what was accepted so far is before it.
