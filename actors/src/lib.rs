@@ -1,4 +1,4 @@
-//! The actors of [telemetry-hub](https://github.com/telemetry-hub/telemetry-hub): a live telemetry hub to embed in a
+//! The actors of telemetry-hub: a live telemetry hub to embed in a
 //! program of your own. Events go in; every subscriber gets those that its filter matches, live, and is told exactly
 //! what it missed. Memory is bounded throughout. Nothing here knows of HTTP.
 //!
