@@ -27,6 +27,9 @@ use crate::sse::ByeReason;
 use crate::subscriber::{Subscriber, SubscriberArguments, SubscriberId, SubscriberMessage};
 use crate::subscription::{MetricsSubscription, Subscription};
 
+#[cfg(feature = "fault-injection")]
+mod faults;
+
 /// How many times the collector and the samplers may be restarted within [`RESTART_WINDOW`]. One that fails more often
 /// would fail forever: then the hub fails, and the host is told.
 const MAX_RESTARTS: usize = 10;
@@ -379,37 +382,4 @@ async fn start_sampler(
 fn could_not_start(error: ractor::SpawnErr) -> SubscribeError {
     tracing::error!(%error, "an actor could not start");
     SubscribeError::Failed
-}
-
-#[cfg(feature = "fault-injection")]
-impl HubState {
-    fn inject(&self, fault: crate::fault::Fault) {
-        use crate::collector::CollectorMessage;
-        use crate::fault::Fault;
-        let samplers = self.samplers.values().map(|entry| &entry.sampler);
-        // What is broken already needs no breaking.
-        match fault {
-            Fault::PanicCollector => self.collector.cast(CollectorMessage::Panic).unwrap_or(()),
-            Fault::PanicCollectorAfter(deliveries) => self.core.faults.panic_after(deliveries),
-            Fault::HangCollector => self.collector.cast(CollectorMessage::Hang).unwrap_or(()),
-            Fault::KillCollector => self.collector.kill(),
-            Fault::PanicSamplers => samplers.for_each(|sampler| {
-                sampler.cast(SamplerMessage::Panic).ok();
-            }),
-            Fault::KillSamplers => samplers.for_each(|sampler| sampler.kill()),
-            Fault::PanicSubscribers => {
-                for subscriber in self.subscribers.values() {
-                    subscriber.cast(SubscriberMessage::Panic).ok();
-                }
-                for entry in self.metrics_subscribers.values() {
-                    entry.subscriber.cast(MetricsSubscriberMessage::Panic).ok();
-                }
-            }
-            Fault::KillSubscribers => {
-                self.subscribers.values().for_each(|subscriber| subscriber.kill());
-                self.metrics_subscribers.values().for_each(|entry| entry.subscriber.kill());
-            }
-            Fault::PanicHub => panic!("a test asked for it"),
-        }
-    }
 }
