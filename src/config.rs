@@ -278,6 +278,23 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn every_setting_can_stand_in_the_environment() {
+        Jail::expect_with(|jail| {
+            let defaults = Settings::defaults_as_toml();
+            for line in defaults.lines() {
+                let (name, value) = line.split_once(" = ").unwrap();
+                let variable = format!("{ENV_PREFIX}{}", name.to_uppercase());
+                jail.set_env(variable, value.trim_matches('"'));
+            }
+            assert!(defaults.lines().count() > 15);
+            let settings = Settings::load(None, &json!({})).unwrap();
+            assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+            Ok(())
+        });
+    }
+
+    #[test]
     fn defaults_can_be_read_back() {
         let toml = Settings::defaults_as_toml();
         let read: Settings = Figment::from(Toml::string(&toml)).extract().unwrap();

@@ -118,7 +118,7 @@ impl EventLog {
         }
     }
 
-    /// Gives the events their ids and their place. `sizes` are their [`NewEvent::size`]s.
+    /// Gives the events their ids and their place. Each comes with its [`NewEvent::size`].
     pub(crate) fn accept(&self, events: Vec<(NewEvent, usize)>, now: Timestamp) {
         let mut state = lock(&self.state);
         for (content, size) in events {

@@ -233,6 +233,7 @@ impl HubState {
         }
         let limit = self.core.config.max_subscribers;
         if self.subscribers.len() + self.metrics_subscribers.len() >= limit {
+            self.core.counters.subscribers_refused.add(1);
             return Err(SubscribeError::TooMany { limit });
         }
         self.next_subscriber += 1;
@@ -249,6 +250,7 @@ impl HubState {
             return Ok((entry.sampler.clone(), Arc::clone(&entry.roster)));
         }
         if self.samplers.len() >= MAX_INTERVALS {
+            self.core.counters.subscribers_refused.add(1);
             return Err(SubscribeError::TooManyIntervals { limit: MAX_INTERVALS });
         }
         let roster = Arc::new(Roster::default());

@@ -82,3 +82,22 @@ impl ProbeState {
         self.read_at = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_process_does_is_seen() {
+        let probe = ProcessProbe::new();
+        let begin = Instant::now();
+        let mut work = 0_u64;
+        while probe.read().cpu == 0.0 && begin.elapsed() < Duration::from_secs(30) {
+            work = std::hint::black_box(work.wrapping_add(1));
+        }
+        let reading = probe.read();
+        assert!(reading.cpu > 0.0, "{reading:?}");
+        assert!(reading.memory > 1 << 20, "{reading:?}");
+        assert!(reading.uptime > Duration::ZERO, "{reading:?}");
+    }
+}

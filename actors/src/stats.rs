@@ -23,6 +23,7 @@ pub(crate) struct HubCounters {
     pub(crate) refused: Count,
     pub(crate) delivered: Count,
     pub(crate) missed: Count,
+    pub(crate) subscribers_refused: Count,
     pub(crate) stalled: Count,
     pub(crate) metric_frames_replaced: Count,
     pub(crate) collector_restarts: Count,
@@ -47,6 +48,8 @@ pub struct HubStats {
     pub delivered: u64,
     /// Events that subscribers did not get and were told of.
     pub missed: u64,
+    /// Subscriptions refused since the start for lack of places.
+    pub subscribers_refused: u64,
     /// Streams ended because their client did not read.
     pub stalled: u64,
     /// Metrics frames that a newer one replaced before the client took it.

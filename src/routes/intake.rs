@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_hub_actors::HubHandle;
+use telemetry_hub_actors::{HubHandle, Measurement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::reply::Problem;
@@ -19,6 +19,9 @@ const LARGEST_BODIES: usize = 8;
 /// How many bodies are parsed at once: parsing does nothing but compute, and what it makes can be many times the body.
 const PARSED_AT_ONCE: usize = 2;
 
+/// The series that counts the bodies refused for lack of room.
+const REFUSED: &str = "server.bodies.refused";
+
 /// Where requests bring things to.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
@@ -30,6 +33,7 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new(hub: &HubHandle, max_body_bytes: usize) -> Self {
+        count_refused(hub, 0.0);
         let room = max_body_bytes.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
         Self {
             hub: hub.clone(),
@@ -45,20 +49,28 @@ impl Intake {
         bytes: usize,
     ) -> Result<OwnedSemaphorePermit, Problem> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        in_time(Arc::clone(&self.body_bytes).acquire_many_owned(bytes)).await
+        self.in_time(Arc::clone(&self.body_bytes).acquire_many_owned(bytes)).await
     }
 
     /// A turn to parse, for as long as the permit is held.
     pub(crate) async fn turn_to_parse(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        in_time(Arc::clone(&self.parsers).acquire_owned()).await
+        self.in_time(Arc::clone(&self.parsers).acquire_owned()).await
+    }
+
+    async fn in_time<E>(
+        &self,
+        permit: impl Future<Output = Result<OwnedSemaphorePermit, E>>,
+    ) -> Result<OwnedSemaphorePermit, Problem> {
+        match tokio::time::timeout(PATIENCE, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => {
+                count_refused(&self.hub, 1.0);
+                Err(Problem::no_room("too many bodies at once"))
+            }
+        }
     }
 }
 
-async fn in_time<E>(
-    permit: impl Future<Output = Result<OwnedSemaphorePermit, E>>,
-) -> Result<OwnedSemaphorePermit, Problem> {
-    match tokio::time::timeout(PATIENCE, permit).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_)) | Err(_) => Err(Problem::no_room("too many bodies at once")),
-    }
+fn count_refused(hub: &HubHandle, bodies: f64) {
+    hub.record(Measurement::counter(REFUSED, bodies)).expect("the name is good, and not reserved");
 }

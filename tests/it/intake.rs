@@ -4,9 +4,10 @@ use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use reqwest::Response;
 use serde_json::{Value, json};
 use telemetry_hub_actors::Fault;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{TestServer, problem, types};
+use crate::harness::{TestServer, problem, types, within_patience};
+use crate::hostile::raw_request;
 
 const PATH: &str = "/api/telemetry/events";
 const LINES: &str = "application/x-ndjson";
@@ -209,6 +210,32 @@ async fn a_full_queue_gets_503_and_what_was_answered_200_still_arrives() {
         stream.events(accepted).await.iter().map(|e| e["data"]["n"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..accepted as u64).collect::<Vec<_>>());
     server.accept(&json!({"type": "t"})).await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_read_at_once_have_only_so_much_room() {
+    let server = TestServer::with(json!({"max_body_bytes": "64 KiB"})).await;
+    let head = "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\nexpect: 100-continue\r\n\r\n";
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        let mut socket = raw_request(&server, head).await;
+        let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+        within_patience(socket.read_exact(&mut go_on)).await.unwrap();
+        sockets.push(socket);
+    }
+    let refused = server.post("{}").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    problem(refused, 503).await;
+    let page = server.get("/metrics").await.text().await.unwrap();
+    assert!(page.lines().any(|line| line == "server_bodies_refused_total 1"), "{page}");
+    // Whoever finishes makes room.
+    for socket in &mut sockets {
+        socket.write_all(b"{\"type\":\"a\"}").await.unwrap();
+        let mut status = [0; "HTTP/1.1 200".len()];
+        within_patience(socket.read_exact(&mut status)).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+    assert_eq!(server.post("{}").await.status(), 200);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt};
 use telemetry_hub_actors::{
     Fault, HubConfig, HubHandle, Measurement, MeasurementError, MetricsQuery, MetricsSubscription,
-    Object, Sample, SampleValue,
+    Object, Sample, SampleValue, SubscribeError,
 };
 use tokio::time::Instant;
 
@@ -179,6 +179,24 @@ async fn tick_is_encoded_once_for_all_with_an_equal_selection() {
     }
     assert_eq!(frames[0].as_ptr(), frames[1].as_ptr());
     assert_ne!(frames[0].as_ptr(), frames[2].as_ptr());
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_only_so_many_intervals_at_once() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscriptions = Vec::new();
+    for seconds in 1..=64 {
+        subscriptions.push(metrics(&hub, &format!("interval={seconds}")).await);
+    }
+    let one_more = MetricsQuery::everything(65 * SECOND);
+    let refused = patiently(hub.subscribe_metrics(one_more.clone())).await;
+    assert_eq!(refused.err(), Some(SubscribeError::TooManyIntervals { limit: 64 }));
+    assert_eq!(hub.stats().subscribers_refused, 1);
+    // An interval that is sampled already has room for more, and one that nobody wants any more makes room.
+    frame(&mut metrics(&hub, "interval=64").await).await;
+    subscriptions.remove(0);
+    eventually_stats(&hub, |stats| stats.subscribers == 63).await;
+    frame(&mut patiently(hub.subscribe_metrics(one_more)).await.unwrap()).await;
 }
 
 #[tokio::test(start_paused = true)]
