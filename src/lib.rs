@@ -5,6 +5,7 @@
 
 pub mod cli;
 mod config;
+mod error_chain;
 mod prometheus;
 mod reply;
 mod routes;

@@ -42,7 +42,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -56,7 +56,7 @@ pub enum ServerError {
     #[error("{0}")]
     HubEnded(HubEnd),
     /// The time for draining was not enough.
-    #[error("the drain was not clean: {0}")]
+    #[error("the drain was not clean")]
     Drain(#[from] ShutdownError),
     /// The time for draining was not enough to finish all requests.
     #[error("the drain was not clean: {left} connections were cut")]

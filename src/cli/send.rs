@@ -184,9 +184,3 @@ async fn interrupted_twice(interrupts: &mut Interrupts, stop: &Notify, console: 
     interrupts.next().await;
     console.say(format_args!("interrupted: {}", console.unsent()));
 }
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

@@ -9,6 +9,7 @@ use warp::filters::BoxedFilter;
 use super::body::{self, Incoming};
 use super::intake::Intake;
 use super::{respond, with_intake, writable};
+use crate::error_chain::error_chain;
 use crate::reply::{self, HttpResponse, ItemError, Problem};
 
 /// How many rejected items are told one by one; the count is always exact.
@@ -60,7 +61,7 @@ struct Answer {
 
 impl<T> Batch<T> {
     /// Reads every item; the bad ones do not spoil the others. All together may not come to more than `limit` bytes.
-    pub(crate) async fn read<E: std::error::Error>(
+    pub(crate) async fn read<E: std::error::Error + 'static>(
         items: Vec<&[u8]>,
         limit: usize,
         read: impl Fn(&[u8]) -> Result<T, E>,
@@ -86,10 +87,10 @@ impl<T> Batch<T> {
         Ok(batch)
     }
 
-    fn reject(&mut self, index: usize, error: &impl std::error::Error) {
+    fn reject(&mut self, index: usize, error: &(impl std::error::Error + 'static)) {
         self.rejected += 1;
         if self.errors.len() < MAX_TOLD_ERRORS {
-            self.errors.push(ItemError { index, error: error.to_string() });
+            self.errors.push(ItemError { index, error: error_chain(error) });
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) fn scrape(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
 /// Why a metric was rejected.
 #[derive(Debug, thiserror::Error)]
 enum MetricError {
-    #[error("not valid JSON: {0}")]
+    #[error("not valid JSON")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Measurement(#[from] MeasurementError),

@@ -156,6 +156,9 @@ async fn bodies_of_which_nothing_can_be_taken_get_400() {
         (&one["index"], &one["detail"]),
         (&json!(0), &json!("type: expected a string, not a number"))
     );
+    let broken = problem(server.post_to(PATH, LINES, "{\"a\":").await, 400).await;
+    let detail = broken["detail"].as_str().unwrap();
+    assert!(detail.starts_with("not valid JSON: EOF while parsing"), "{detail}");
     let two = problem(server.post("[5,6]").await, 400).await;
     assert_eq!((&two["rejected"], two["errors"].as_array().unwrap().len()), (&json!(2), 2));
     assert_eq!(two.get("index"), None);

@@ -86,6 +86,7 @@ async fn a_taken_port_is_one_clear_line() {
         stderr.starts_with(&format!("telemetry-hub: cannot listen on {address}: ")),
         "{stderr}"
     );
+    assert_eq!(stderr.matches("in use").count(), 1, "{stderr}");
 }
 
 #[tokio::test]

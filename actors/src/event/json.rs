@@ -17,7 +17,7 @@ use crate::value::{Number, Object, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// Not JSON, or nested too deeply.
-    #[error("not valid JSON: {0}")]
+    #[error("not valid JSON")]
     Json(#[from] serde_json::Error),
     /// JSON, but no object.
     #[error("an event is an object, not {0}")]
@@ -294,7 +294,9 @@ mod tests {
 
     #[track_caller]
     fn check_bad(json: &str, reason: &str) {
-        let error = parse(json).unwrap_err().to_string();
+        let error = parse(json).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let error = format!("{error}: {cause}");
         assert!(error.contains(reason), "{json}: {error}");
     }
 

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::answer::Receipt;
 use super::batch::Batch;
-use super::chain;
 use super::input::{Input, InputKind, Line};
+use crate::error_chain::error_chain;
 
 const REDRAW: Duration = Duration::from_millis(100);
 
@@ -111,7 +111,7 @@ impl Console {
             Err(error) => {
                 tally.bad += 1;
                 drop(tally);
-                self.say(format_args!("line {}: not sent: {}", line.number, chain(error)));
+                self.say(format_args!("line {}: not sent: {}", line.number, error_chain(error)));
             }
         }
     }

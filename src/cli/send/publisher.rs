@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::{self, Answer, Receipt, Rejection};
 use super::backoff::Backoff;
 use super::batch::Batch;
-use super::chain;
 use super::console::Console;
+use crate::error_chain::error_chain;
 
 const EVENTS_PATH: [&str; 3] = ["api", "telemetry", "events"];
 
@@ -162,7 +162,7 @@ impl<'a> Publisher<'a> {
     async fn post(&self, batch: &Batch) -> Answer {
         match self.try_post(batch).await {
             Ok(answer) => answer,
-            Err(error) if error.is_builder() => Answer::Refused(chain(&error.without_url())),
+            Err(error) if error.is_builder() => Answer::Refused(error_chain(&error.without_url())),
             Err(error) => Answer::Busy { reason: self.explain(&error), retry_after: None },
         }
     }

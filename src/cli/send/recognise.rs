@@ -146,14 +146,14 @@ fn to_json(object: &Object) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chain;
     use super::*;
+    use crate::error_chain::error_chain;
 
     #[track_caller]
     fn check_with(recogniser: &Recogniser, line: impl AsRef<[u8]>, expected: &str) {
         let event = match recogniser.recognise(line.as_ref()) {
             Ok(event) => String::from_utf8(event).unwrap(),
-            Err(error) => chain(&error),
+            Err(error) => error_chain(&error),
         };
         assert_eq!(event, expected);
         assert!(!event.contains('\n'));
