@@ -78,7 +78,9 @@ fn write_sample(name: &str, labels: &[String], value: SampleValue, text: &mut St
                     line(text, format_args!("{name}{} {value}", braces(&labels)));
                 }
             }
-            line(text, format_args!("{name}_sum{all} {}", summary.sum));
+            if let Some(sum) = summary.sum {
+                line(text, format_args!("{name}_sum{all} {sum}"));
+            }
             line(text, format_args!("{name}_count{all} {}", summary.count));
         }
     }

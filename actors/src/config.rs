@@ -43,7 +43,8 @@ pub struct HubConfig {
     /// refused.
     pub max_subscribers: usize,
     /// How many metric series there may be: a snapshot of 10,000 takes a few milliseconds at each tick. What comes under
-    /// further names and attributes is folded into the series `other`, and `hub.metrics.folded` counts it.
+    /// further names and attributes is folded into the series `other`, and `hub.metrics.folded` counts it. As many totals
+    /// of sources are kept, one for each [`Source`](crate::Source) of each series; further ones are folded, too.
     pub max_series: usize,
     /// How many types of event get a counter of their own; no program has thousands, so that more of them are made up as
     /// they go. The rest is counted as `other`.

@@ -67,7 +67,9 @@ pub use filter::{Filter, Follow};
 pub use handle::HubHandle;
 pub use key::Key;
 pub use level::Level;
-pub use measurement::{Measurement, MeasurementError, MetricKind};
+pub use measurement::{
+    Bucket, Distribution, Measurement, MeasurementError, MetricKind, Shape, Source,
+};
 pub use metric_store::{Sample, SampleValue, Summary};
 pub use query::{MetricsQuery, Replay, Since, TraceQuery};
 pub use selection::Selection;

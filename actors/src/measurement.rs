@@ -1,8 +1,13 @@
 //! Measurements: what sources tell about their metrics.
 
+mod distribution;
+mod json;
+
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::value::{Object, Value};
+pub use self::distribution::{Bucket, Distribution, Shape};
+use crate::value::Object;
 
 /// How long a metric's name may be, in bytes (OpenTelemetry's own limit for instrument names).
 pub(crate) const MAX_ID_BYTES: usize = 255;
@@ -28,6 +33,7 @@ pub enum MetricKind {
 pub struct Measurement {
     pub(crate) id: Box<str>,
     pub(crate) amount: Amount,
+    pub(crate) source: Option<Source>,
     pub(crate) unit: Option<Box<str>>,
     pub(crate) attributes: Box<str>,
 }
@@ -38,7 +44,26 @@ pub(crate) enum Amount {
     Add(f64),
     Total(f64),
     Set(f64),
+    Change(f64),
     Observe(Vec<f64>),
+    Distribution(Distribution),
+    DistributionTotal(Distribution),
+}
+
+/// Who counts, since when, and until when.
+///
+/// A series is what was added to it and the latest total of each source. Of one source, a total replaces the one before.
+/// What is older (`at`), or was begun earlier (`started`), than the latest comes too late and is ignored. A source has
+/// begun anew if it started later than the latest says, or counts less without being older: then what it had counted
+/// before is kept, and the new total comes on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Tells whatever counts for itself from all others: two that share an id seem one that begins anew all the time.
+    pub id: u64,
+    /// When it began to count.
+    pub started: Option<Timestamp>,
+    /// When it had counted so much.
+    pub at: Option<Timestamp>,
 }
 
 /// Why something is no measurement, or is not taken.
@@ -75,7 +100,7 @@ impl Measurement {
         Self::new(id, Amount::Add(amount))
     }
 
-    /// Sets the total of a counter, as a source that counts itself gives it.
+    /// All that was counted. Without a source it sets the counter's total, whatever was added before.
     pub fn counter_total(id: &str, total: f64) -> Self {
         Self::new(id, Amount::Total(total))
     }
@@ -85,13 +110,35 @@ impl Measurement {
         Self::new(id, Amount::Set(value))
     }
 
+    /// Adds to a gauge, which begins at zero; `change` may be negative.
+    pub fn gauge_change(id: &str, change: f64) -> Self {
+        Self::new(id, Amount::Change(change))
+    }
+
     /// Puts values into a histogram.
     pub fn histogram(id: &str, values: impl Into<Vec<f64>>) -> Self {
         Self::new(id, Amount::Observe(values.into()))
     }
 
+    /// Adds to a histogram what came since the last such measurement.
+    pub fn distribution(id: &str, distribution: Distribution) -> Self {
+        Self::new(id, Amount::Distribution(distribution))
+    }
+
+    /// All that came since its source began. Without a source it sets the histogram, whatever was put in before.
+    pub fn distribution_total(id: &str, distribution: Distribution) -> Self {
+        Self::new(id, Amount::DistributionTotal(distribution))
+    }
+
     fn new(id: &str, amount: Amount) -> Self {
-        Self { id: id.into(), amount, unit: None, attributes: "".into() }
+        Self { id: id.into(), amount, source: None, unit: None, attributes: "".into() }
+    }
+
+    /// Says whose total it is. Means nothing to what is no total.
+    #[must_use]
+    pub fn from_source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// With a unit, in the notation of UCUM: `By`, `ms`, `{event}`.
@@ -111,32 +158,23 @@ impl Measurement {
     pub(crate) fn kind(&self) -> MetricKind {
         match self.amount {
             Amount::Add(_) | Amount::Total(_) => MetricKind::Counter,
-            Amount::Set(_) => MetricKind::Gauge,
-            Amount::Observe(_) => MetricKind::Histogram,
+            Amount::Set(_) | Amount::Change(_) => MetricKind::Gauge,
+            Amount::Observe(_) | Amount::Distribution(_) | Amount::DistributionTotal(_) => {
+                MetricKind::Histogram
+            }
         }
     }
 
-    /// Reads one object in the form in which the live stream sends them.
-    pub fn from_json(value: Value) -> Result<Self, MeasurementError> {
-        let mut object = match value {
-            Value::Object(object) => object,
-            other => return Err(MeasurementError::NotAnObject(other.kind())),
-        };
-        let Some(Value::String(id)) = object.take_named("id") else {
-            return Err(MeasurementError::BadId);
-        };
-        let amount = read_amount(&mut object)?;
-        let unit = match object.take_named("unit") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(unit)) => Some(unit),
-            Some(_) => return Err(bad("unit", "a string")),
-        };
-        let attributes = match object.take_named("attributes") {
-            None | Some(Value::Null) => "".into(),
-            Some(Value::Object(attributes)) => canonical_attributes(attributes),
-            Some(_) => return Err(bad("attributes", "an object")),
-        };
-        Ok(Self { id, amount, unit, attributes })
+    /// Whose total it is, if it is one.
+    pub(crate) fn source_of_total(&self) -> Option<Source> {
+        match self.amount {
+            Amount::Total(_) | Amount::DistributionTotal(_) => self.source,
+            Amount::Add(_)
+            | Amount::Set(_)
+            | Amount::Change(_)
+            | Amount::Observe(_)
+            | Amount::Distribution(_) => None,
+        }
     }
 
     /// Checks what every measurement must keep to, wherever it comes from.
@@ -154,51 +192,17 @@ impl Measurement {
             Amount::Add(value) | Amount::Total(value) if !(value.is_finite() && *value >= 0.0) => {
                 Err(bad("value", "a finite number from 0 up for a counter"))
             }
-            Amount::Set(value) if !value.is_finite() => Err(bad("value", "a finite number")),
+            Amount::Set(value) | Amount::Change(value) if !value.is_finite() => {
+                Err(bad("value", "a finite number"))
+            }
             Amount::Observe(values) if !values.iter().all(|value| value.is_finite()) => {
                 Err(bad("values", "finite numbers"))
             }
+            Amount::Distribution(distribution) | Amount::DistributionTotal(distribution) => {
+                distribution.check()
+            }
             _ => Ok(()),
         }
-    }
-}
-
-fn read_amount(object: &mut Object) -> Result<Amount, MeasurementError> {
-    let kind = match object.take_named("type") {
-        Some(Value::String(kind)) => kind,
-        _ => return Err(MeasurementError::BadType),
-    };
-    match &*kind {
-        "counter" => {
-            let value = read_value(object)?;
-            match object.take_named("mode") {
-                None => Ok(Amount::Add(value)),
-                Some(Value::String(mode)) if &*mode == "add" => Ok(Amount::Add(value)),
-                Some(Value::String(mode)) if &*mode == "total" => Ok(Amount::Total(value)),
-                Some(_) => Err(bad("mode", "\"add\" or \"total\"")),
-            }
-        }
-        "gauge" => Ok(Amount::Set(read_value(object)?)),
-        "histogram" => {
-            let expected = "an array of numbers";
-            let Some(Value::Array(values)) = object.take_named("values") else {
-                return Err(bad("values", expected));
-            };
-            let numbers: Option<Vec<f64>> = values.iter().map(as_f64).collect();
-            numbers.map(Amount::Observe).ok_or(bad("values", expected))
-        }
-        _ => Err(MeasurementError::BadType),
-    }
-}
-
-fn read_value(object: &mut Object) -> Result<f64, MeasurementError> {
-    object.take_named("value").as_ref().and_then(as_f64).ok_or(bad("value", "a number"))
-}
-
-fn as_f64(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(number) => number.as_f64(),
-        _ => None,
     }
 }
 
@@ -222,36 +226,6 @@ fn canonical_attributes(attributes: Object) -> Box<str> {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(json: &str, expected: Result<Measurement, &str>) {
-        let value = serde_json::from_str(json).unwrap();
-        let read = Measurement::from_json(value).and_then(|read| read.check().map(|()| read));
-        assert_eq!(read.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
-    }
-
-    #[test]
-    fn what_the_live_stream_sends_can_be_read() {
-        check(
-            r#"{"id":"a","type":"counter","value":40,"rate":3.2}"#,
-            Ok(Measurement::counter("a", 40.0)),
-        );
-        check(
-            r#"{"id":"a","type":"counter","value":40,"mode":"total"}"#,
-            Ok(Measurement::counter_total("a", 40.0)),
-        );
-        check(
-            r#"{"id":"m","type":"gauge","value":-1.5,"unit":"By","attributes":{"b":1,"a":"x"}}"#,
-            Ok(Measurement {
-                attributes: r#"{"a":"x","b":1}"#.into(),
-                ..Measurement::gauge("m", -1.5).unit("By")
-            }),
-        );
-        check(
-            r#"{"id":"h","type":"histogram","values":[1,2.5]}"#,
-            Ok(Measurement::histogram("h", [1.0, 2.5])),
-        );
-    }
-
     #[test]
     fn names_units_and_attributes_are_bounded() {
         let long = |bytes: usize| "x".repeat(bytes);
@@ -269,33 +243,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        check("5", Err("a metric is an object, not a number"));
-        check(r#"{"type":"gauge","value":1}"#, Err("id: expected a name of 1 to 255 bytes"));
-        check(
-            r#"{"id":"","type":"gauge","value":1}"#,
-            Err("id: expected a name of 1 to 255 bytes"),
-        );
-        check(
-            r#"{"id":"a","type":"dial","value":1}"#,
-            Err("type: expected \"counter\", \"gauge\" or \"histogram\""),
-        );
-        check(r#"{"id":"a","type":"gauge","value":"1"}"#, Err("value: expected a number"));
-        check(
-            r#"{"id":"a","type":"counter","value":-1}"#,
-            Err("value: expected a finite number from 0 up for a counter"),
-        );
-        check(
-            r#"{"id":"a","type":"counter","value":1,"mode":"set"}"#,
-            Err("mode: expected \"add\" or \"total\""),
-        );
-        check(
-            r#"{"id":"a","type":"histogram","count":3}"#,
-            Err("values: expected an array of numbers"),
-        );
-        check(
-            r#"{"id":"a","type":"gauge","value":1,"attributes":[]}"#,
-            Err("attributes: expected an object"),
-        );
+    fn what_cannot_be_kept_is_refused() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for measurement in [
+                Measurement::counter("a", value),
+                Measurement::counter_total("a", value),
+                Measurement::gauge("a", value),
+                Measurement::gauge_change("a", value),
+                Measurement::histogram("a", [value]),
+            ] {
+                assert!(measurement.check().is_err(), "{measurement:?}");
+            }
+        }
+        assert!(Measurement::counter("a", -1.0).check().is_err());
+        assert!(Measurement::gauge_change("a", -1.0).check().is_ok());
     }
 }

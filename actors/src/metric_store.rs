@@ -1,11 +1,14 @@
 //! All metric series: what sources recorded, and a counter for each type of event. Shared by all, owned by none.
 //!
 //! Recording into a series that exists takes a read lock of one shard and an atomic; a snapshot stops nobody. The number
-//! of series is bounded: what comes beyond goes into the series `other` of its kind, and is counted.
+//! of series is bounded, and so is that of sources whose totals are kept: what comes beyond goes into the series `other` of
+//! its kind, and is counted.
 
+mod buckets;
 mod histogram;
 mod sample;
 mod series;
+mod totals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +18,7 @@ use dashmap::DashMap;
 pub use self::sample::{Sample, SampleValue, Summary};
 pub(crate) use self::series::SeriesKey;
 use self::series::{Series, Total};
+use self::totals::Room;
 use crate::measurement::{Amount, MAX_ID_BYTES, Measurement, MetricKind};
 use crate::stats::Count;
 
@@ -26,6 +30,9 @@ pub(crate) struct MetricStore {
     series: DashMap<Arc<SeriesKey>, Arc<Series>>,
     series_count: AtomicUsize,
     max_series: usize,
+    /// Places for the totals of sources, one for each source of each series, kept for good: there are as many as there may
+    /// be series, since one source needs one for each, and since each may cost what a series does, up to 24 KiB of buckets.
+    source_room: Room,
     event_types: DashMap<Box<str>, Arc<Total>>,
     max_event_types: usize,
     /// Measurements that found no series of their own.
@@ -38,6 +45,7 @@ impl MetricStore {
             series: DashMap::new(),
             series_count: AtomicUsize::new(0),
             max_series,
+            source_room: Room::new(max_series),
             event_types: DashMap::new(),
             max_event_types,
             folded: Count::default(),
@@ -47,20 +55,35 @@ impl MetricStore {
     /// Records a measurement that has passed [`Measurement::check`].
     pub(crate) fn record(&self, measurement: Measurement) {
         let kind = measurement.kind();
-        let Measurement { id, amount, unit, attributes } = measurement;
-        let series = self.series(SeriesKey { id, kind, attributes }, unit.as_deref());
-        series.record(&amount);
+        let source = measurement.source_of_total();
+        let Measurement { id, amount, unit, attributes, .. } = measurement;
+        let key = SeriesKey { id, kind, attributes };
+        let Some(series) = self.series(key, unit.as_deref(), source.is_some()) else {
+            return self.fold(kind, amount);
+        };
+        if let Err(amount) = series.record(amount, source, &self.source_room) {
+            self.fold(kind, amount);
+        }
     }
 
-    fn series(&self, key: SeriesKey, unit: Option<&str>) -> Arc<Series> {
+    /// The series of this key, if it is there or there is room for it, and for its first source if it has one.
+    fn series(&self, key: SeriesKey, unit: Option<&str>, with_source: bool) -> Option<Arc<Series>> {
         if let Some(series) = self.series.get(&key) {
-            return Arc::clone(series.value());
+            return Some(Arc::clone(series.value()));
         }
-        if self.series_count.load(Ordering::Relaxed) >= self.max_series {
-            self.folded.add(1);
-            return self.insert(SeriesKey::plain(OTHER, key.kind), None);
-        }
-        self.insert(key, unit)
+        let is_full = self.series_count.load(Ordering::Relaxed) >= self.max_series
+            || (with_source && self.source_room.is_full());
+        (!is_full).then(|| self.insert(key, unit))
+    }
+
+    /// Records what there is no room for.
+    fn fold(&self, kind: MetricKind, amount: Amount) {
+        self.folded.add(1);
+        self.other(kind).record_folded(amount, &self.source_room);
+    }
+
+    fn other(&self, kind: MetricKind) -> Arc<Series> {
+        self.insert(SeriesKey::plain(OTHER, kind), None)
     }
 
     fn insert(&self, key: SeriesKey, unit: Option<&str>) -> Arc<Series> {
@@ -79,8 +102,8 @@ impl MetricStore {
         }
         let has_a_place = kind.len() <= MAX_ID_BYTES && kind != OTHER && !is_own(kind);
         if !has_a_place || self.event_types.len() >= self.max_event_types {
-            let other = self.insert(SeriesKey::plain(OTHER, MetricKind::Counter), None);
-            return other.record(&Amount::Add(1.0));
+            let other = self.other(MetricKind::Counter);
+            return other.record_folded(Amount::Add(1.0), &self.source_room);
         }
         self.event_types.entry(kind.into()).or_default().add(1.0);
     }
@@ -120,6 +143,7 @@ pub(crate) fn is_own(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::{Distribution, Shape, Source};
 
     fn store() -> MetricStore {
         MetricStore::new(3, 2)
@@ -153,30 +177,6 @@ mod tests {
     }
 
     #[test]
-    fn histogram_is_exact_where_it_says_and_close_elsewhere() {
-        let store = MetricStore::new(10, 10);
-        store.record(Measurement::histogram("h", [3.0, 9.0, 40.0, 2.0, 31.0, 4.0, 2.0]).unit("ms"));
-        assert_eq!(
-            read(&store),
-            [
-                r#"{"id":"h","type":"histogram","count":7,"sum":91,"min":2,"max":40,"p50":4,"p90":31,"p99":31,"unit":"ms"}"#
-            ]
-        );
-        let values: Vec<f64> = (1..=10_000).map(|n| f64::from(n) / 10.0).collect();
-        store.record(Measurement::histogram("many", values));
-        let samples = store.read();
-        let many = samples.iter().find(|sample| sample.id() == "many").unwrap();
-        let SampleValue::Histogram(summary) = many.value() else {
-            panic!("{many:?}");
-        };
-        for (percentile, truth) in
-            [(summary.p50, 500.0), (summary.p90, 900.0), (summary.p99, 990.0)]
-        {
-            assert!((percentile.unwrap() / truth - 1.0).abs() < 0.011, "{summary:?}");
-        }
-    }
-
-    #[test]
     fn attributes_make_series_and_too_many_are_folded() {
         let store = store();
         for number in 0..5 {
@@ -193,6 +193,82 @@ mod tests {
             ]
         );
         assert_eq!(store.folded.get(), 2);
+    }
+
+    fn source(id: u64) -> Source {
+        Source { id, started: None, at: None }
+    }
+
+    fn count(count: u64) -> Distribution {
+        Distribution { count, sum: None, min: None, max: None, shape: Shape::Buckets(Vec::new()) }
+    }
+
+    #[test]
+    fn counter_is_what_was_added_and_the_latest_of_each_source() {
+        let store = store();
+        let total = |id, total| Measurement::counter_total("c", total).from_source(source(id));
+        store.record(total(1, 0.1));
+        store.record(total(1, 0.3));
+        // To the letter as it was told: nothing was added up on the way.
+        assert_eq!(read(&store), [r#"{"id":"c","type":"counter","value":0.3}"#]);
+        store.record(total(2, 10.0));
+        store.record(Measurement::counter("c", 5.0));
+        store.record(total(1, 8.0));
+        assert_eq!(read(&store), [r#"{"id":"c","type":"counter","value":23}"#]);
+        store.record(total(2, 4.0));
+        assert_eq!(read(&store), [r#"{"id":"c","type":"counter","value":27}"#]);
+    }
+
+    #[test]
+    fn gauges_change() {
+        let store = store();
+        for change in [5.0, -7.5, f64::MIN, f64::MIN, f64::MAX, 1.0] {
+            store.record(Measurement::gauge_change("g", change));
+        }
+        assert_eq!(read(&store), [r#"{"id":"g","type":"gauge","value":1}"#]);
+        store.record(Measurement::gauge("g", 10.0));
+        // Whose it is means nothing to a gauge.
+        store.record(Measurement::gauge_change("g", -4.0).from_source(source(1)));
+        assert_eq!(read(&store), [r#"{"id":"g","type":"gauge","value":6}"#]);
+    }
+
+    #[test]
+    fn sources_beyond_the_bound_are_folded_and_the_greatest_total_counts() {
+        let store = store();
+        store.record(Measurement::counter("other", 2.0));
+        for round in 1..=3 {
+            for (id, total) in [(1, 10.0), (2, 20.0), (3, 30.0), (4, 40.0), (5, 35.0)] {
+                let total = Measurement::counter_total("c", total * f64::from(round));
+                store.record(total.from_source(source(id)));
+            }
+        }
+        let distribution =
+            |id, total| Measurement::distribution_total("h", count(total)).from_source(source(id));
+        store.record(distribution(6, 7));
+        store.record(distribution(7, 9));
+        store.record(distribution(6, 8));
+        assert_eq!(
+            read(&store),
+            [
+                r#"{"id":"c","type":"counter","value":180}"#,
+                r#"{"id":"other","type":"counter","value":120}"#,
+                r#"{"id":"other","type":"histogram","count":9}"#,
+            ]
+        );
+        assert_eq!(store.folded.get(), 2 * 3 + 3);
+        // What needs no place of its own goes on.
+        store.record(Measurement::counter("c", 1.0));
+        store.record(Measurement::counter_total("c", 40.0).from_source(source(1)));
+        assert_eq!(read(&store)[0], r#"{"id":"c","type":"counter","value":191}"#);
+    }
+
+    #[test]
+    fn totals_that_are_folded_leave_what_was_added() {
+        let store = MetricStore::new(0, 0);
+        store.count_event("a");
+        store.count_event("b");
+        store.record(Measurement::counter_total("c", 1.0));
+        assert_eq!(read(&store), [r#"{"id":"other","type":"counter","value":2}"#]);
     }
 
     #[test]

@@ -35,12 +35,12 @@ pub enum SampleValue {
     Histogram(Summary),
 }
 
-/// The distribution of a histogram's values since the start.
+/// The distribution of a histogram's values since the start: `None` is what its sources do not tell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the field's own names")]
 pub struct Summary {
     pub count: u64,
-    pub sum: f64,
+    pub sum: Option<f64>,
     pub min: Option<f64>,
     pub max: Option<f64>,
     pub p50: Option<f64>,
@@ -126,8 +126,8 @@ impl Serialize for Sample {
             SampleValue::Gauge(value) => map.serialize_entry("value", &Plain(value))?,
             SampleValue::Histogram(summary) => {
                 map.serialize_entry("count", &summary.count)?;
-                map.serialize_entry("sum", &Plain(summary.sum))?;
                 for (name, value) in [
+                    ("sum", summary.sum),
                     ("min", summary.min),
                     ("max", summary.max),
                     ("p50", summary.p50),

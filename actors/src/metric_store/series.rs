@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use super::histogram::Histogram;
 use super::sample::SampleValue;
+use super::totals::{Countable, Room, Totals};
 use crate::lock;
-use crate::measurement::{Amount, MetricKind};
+use crate::measurement::{Amount, MetricKind, Source};
 
 /// What tells one series from another. Attributes are JSON with sorted keys, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,26 +33,147 @@ pub(super) struct Series {
 
 #[derive(Debug)]
 enum Instrument {
-    Counter(Total),
-    Gauge(AtomicU64),
-    Histogram(Mutex<Histogram>),
+    Counter(Counter),
+    Gauge(Gauge),
+    Histogram(Box<Mutex<Histogram>>),
 }
+
+/// What was added, and what sources say that they have counted.
+#[derive(Debug, Default)]
+struct Counter {
+    added: Total,
+    totals: Mutex<Totals<f64>>,
+}
+
+/// A value that many may set and change.
+#[derive(Debug, Default)]
+struct Gauge(AtomicU64);
 
 /// A floating-point sum that many may add to. Exact for whole numbers up to 2^53.
 #[derive(Debug, Default)]
 pub(super) struct Total(AtomicU64);
 
+impl Series {
+    pub(super) fn new(kind: MetricKind, unit: Option<&str>) -> Self {
+        let instrument = match kind {
+            MetricKind::Counter => Instrument::Counter(Counter::default()),
+            MetricKind::Gauge => Instrument::Gauge(Gauge::default()),
+            MetricKind::Histogram => Instrument::Histogram(Box::new(Mutex::new(Histogram::new()))),
+        };
+        Self { unit: unit.map(Arc::from), instrument }
+    }
+
+    /// Records an amount. Gives back the total of a source for which there is no room.
+    pub(super) fn record(
+        &self,
+        amount: Amount,
+        source: Option<Source>,
+        room: &Room,
+    ) -> Result<(), Amount> {
+        match (&self.instrument, amount, source) {
+            (Instrument::Counter(counter), Amount::Add(amount), _) => counter.added.add(amount),
+            (Instrument::Counter(counter), Amount::Total(total), None) => counter.added.set(total),
+            (Instrument::Counter(counter), Amount::Total(total), Some(source)) => {
+                return counter.take_total(source, total, room).map_err(Amount::Total);
+            }
+            (Instrument::Gauge(gauge), Amount::Set(value), _) => gauge.set(value),
+            (Instrument::Gauge(gauge), Amount::Change(change), _) => gauge.change(change),
+            (Instrument::Histogram(histogram), Amount::Observe(values), _) => {
+                lock(histogram).observe(&values);
+            }
+            (Instrument::Histogram(histogram), Amount::Distribution(distribution), _) => {
+                lock(histogram).add(distribution);
+            }
+            (Instrument::Histogram(histogram), Amount::DistributionTotal(total), None) => {
+                lock(histogram).set(total);
+            }
+            (Instrument::Histogram(histogram), Amount::DistributionTotal(total), Some(source)) => {
+                let taken = lock(histogram).take_total(source, total, room);
+                return taken.map_err(Amount::DistributionTotal);
+            }
+            (Instrument::Counter(_) | Instrument::Gauge(_) | Instrument::Histogram(_), _, _) => {
+                unreachable!("the kind of an amount is part of the key of its series")
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what found no series of its own. Of totals only the greatest counts: who says them is not remembered, and
+    /// to add them up would count most of it again each time.
+    pub(super) fn record_folded(&self, amount: Amount, room: &Room) {
+        match (&self.instrument, amount) {
+            (Instrument::Counter(counter), Amount::Total(total)) => counter.added.raise(total),
+            (Instrument::Histogram(histogram), Amount::DistributionTotal(total)) => {
+                lock(histogram).raise(total);
+            }
+            (_, amount) => self.record(amount, None, room).expect("only totals need room"),
+        }
+    }
+
+    pub(super) fn read(&self) -> SampleValue {
+        match &self.instrument {
+            Instrument::Counter(counter) => SampleValue::counter(counter.get()),
+            Instrument::Gauge(gauge) => SampleValue::Gauge(gauge.get()),
+            Instrument::Histogram(histogram) => SampleValue::Histogram(lock(histogram).read()),
+        }
+    }
+}
+
+impl Counter {
+    /// Takes the total of a source, or gives it back if there is no room for its source.
+    fn take_total(&self, source: Source, total: f64, room: &Room) -> Result<(), f64> {
+        let mut totals = lock(&self.totals);
+        if !totals.admit(source.id, room) {
+            return Err(total);
+        }
+        // One that comes too late is no failure: the source has said something newer.
+        totals.take(source, total);
+        Ok(())
+    }
+
+    fn get(&self) -> f64 {
+        let told: f64 = lock(&self.totals).iter().sum();
+        (self.added.get() + told).min(f64::MAX)
+    }
+}
+
+impl Countable for f64 {
+    fn is_less_than(&self, before: &Self) -> bool {
+        self < before
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        *self = (*self + other).min(Self::MAX);
+    }
+}
+
+impl Gauge {
+    fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    fn change(&self, change: f64) {
+        update(&self.0, |value| (value + change).clamp(f64::MIN, f64::MAX));
+    }
+
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
 impl Total {
     pub(super) fn add(&self, amount: f64) {
         // It may never become infinite: JSON has no word for that.
-        let sum = |bits| Some((f64::from_bits(bits) + amount).min(f64::MAX).to_bits());
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum)
-            .expect("the sum is always some");
+        update(&self.0, |total| (total + amount).min(f64::MAX));
     }
 
-    pub(super) fn set(&self, total: f64) {
+    fn set(&self, total: f64) {
         self.0.store(total.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Sets it if that makes it greater.
+    fn raise(&self, to: f64) {
+        update(&self.0, |total| total.max(to));
     }
 
     pub(super) fn get(&self) -> f64 {
@@ -59,39 +181,9 @@ impl Total {
     }
 }
 
-impl Series {
-    pub(super) fn new(kind: MetricKind, unit: Option<&str>) -> Self {
-        let instrument = match kind {
-            MetricKind::Counter => Instrument::Counter(Total::default()),
-            MetricKind::Gauge => Instrument::Gauge(AtomicU64::default()),
-            MetricKind::Histogram => Instrument::Histogram(Mutex::new(Histogram::new())),
-        };
-        Self { unit: unit.map(Arc::from), instrument }
-    }
-
-    pub(super) fn record(&self, amount: &Amount) {
-        match (&self.instrument, amount) {
-            (Instrument::Counter(total), Amount::Add(amount)) => total.add(*amount),
-            (Instrument::Counter(total), Amount::Total(amount)) => total.set(*amount),
-            (Instrument::Gauge(gauge), Amount::Set(value)) => {
-                gauge.store(value.to_bits(), Ordering::Relaxed);
-            }
-            (Instrument::Histogram(histogram), Amount::Observe(values)) => {
-                lock(histogram).observe(values);
-            }
-            (Instrument::Counter(_) | Instrument::Gauge(_) | Instrument::Histogram(_), _) => {
-                unreachable!("the kind of an amount is part of the key of its series")
-            }
-        }
-    }
-
-    pub(super) fn read(&self) -> SampleValue {
-        match &self.instrument {
-            Instrument::Counter(total) => SampleValue::counter(total.get()),
-            Instrument::Gauge(gauge) => {
-                SampleValue::Gauge(f64::from_bits(gauge.load(Ordering::Relaxed)))
-            }
-            Instrument::Histogram(histogram) => lock(histogram).read(),
-        }
-    }
+/// Changes the number whose bits these are.
+fn update(bits: &AtomicU64, change: impl Fn(f64) -> f64) {
+    let change = |bits| Some(change(f64::from_bits(bits)).to_bits());
+    bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+        .expect("there is always a next value");
 }
