@@ -14,6 +14,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry_hub_actors::{HubConfig, Value};
 
+use crate::routes::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
+
 /// What every environment variable begins with.
 const ENV_PREFIX: &str = "TELEMETRY_HUB_";
 
@@ -69,7 +71,7 @@ impl Default for Settings {
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
             write_timeout: Time(Duration::from_secs(30)),
-            max_body_bytes: ByteSize::mib(16),
+            max_body_bytes: bytes(DEFAULT_MAX_BODY_BYTES),
             max_event_bytes: bytes(hub.max_event_bytes),
             ingest_queue_bytes: bytes(hub.ingest_queue_bytes),
             ingest_patience: Time(hub.ingest_patience),
@@ -141,9 +143,9 @@ impl Settings {
         self.write_timeout.0
     }
 
-    /// How large a request's body may be, decompressed.
-    pub(crate) fn max_body_bytes(&self) -> usize {
-        bytes(self.max_body_bytes)
+    /// What the routes may take.
+    pub(crate) fn routes(&self) -> RouteOptions {
+        RouteOptions::default().max_body_bytes(bytes(self.max_body_bytes))
     }
 
     /// The bounds of the hub.

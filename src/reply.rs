@@ -176,7 +176,8 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> HttpResponse {
 
 /// No such path.
 pub(crate) fn not_found() -> HttpResponse {
-    let detail = "no such path; the live streams are at /api/telemetry/traces/live and \
+    // A host may have put them behind a prefix, which nobody knows here.
+    let detail = "no such path; those of the live streams end in /api/telemetry/traces/live and \
                   /api/telemetry/metrics/live";
     Problem::new(StatusCode::NOT_FOUND, detail).into_response()
 }

@@ -1,7 +1,11 @@
 //! All routes, one module each. A route asks the [`HubHandle`] and answers; it keeps nothing itself.
+//!
+//! A path that is not the hub's is a rejection, so that a host's own routes get their turn; whatever goes wrong on a path
+//! that is the hub's is a reply.
 
 use telemetry_hub_actors::HubHandle;
 use warp::filters::BoxedFilter;
+use warp::http::Method;
 use warp::{Filter, Reply};
 
 use intake::Intake;
@@ -15,21 +19,68 @@ mod intake;
 mod live;
 mod metrics;
 
-/// Every route there is. What none of them knows is 404.
-pub(crate) fn all(hub: &HubHandle, max_body_bytes: usize) -> BoxedFilter<(HttpResponse,)> {
-    let intake = Intake::new(hub, max_body_bytes);
+/// What the routes may take, beside the bounds of the hub itself.
+#[derive(Debug, Clone)]
+pub struct RouteOptions {
+    max_body_bytes: usize,
+}
+
+impl Default for RouteOptions {
+    fn default() -> Self {
+        Self { max_body_bytes: DEFAULT_MAX_BODY_BYTES }
+    }
+}
+
+impl RouteOptions {
+    /// How large a request's body may be, decompressed; a larger one is answered 413. 16 MiB unless set.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+}
+
+/// Some fifty thousand log lines in one request: more than any publisher gathers before it sends.
+pub(crate) const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
+
+/// Every route of a hub, for a host that is built on warp 0.4.
+///
+/// A path that is not the hub's is rejected, so that [`or`](Filter::or) leads on to the host's own routes, before or behind;
+/// what fails on the hub's own paths is answered here, as a problem (RFC 9457), and never reaches the host's `recover`.
+///
+/// ```
+/// use telemetry_hub::actors::{HubConfig, HubHandle};
+/// use warp::Filter;
+///
+/// # async fn asked_to_stop() {}
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = HubHandle::start(HubConfig::default()).await?;
+/// let hello = warp::path!("hello").map(|| "hello");
+/// let routes = hello.or(warp::path("telemetry").and(telemetry_hub::routes(&hub)));
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// warp::serve(routes).incoming(listener).graceful(asked_to_stop()).run().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The filter holds the hub: it runs until it is shut down, or until this, its clones and all handles are gone. Bodies share
+/// one allowance in this filter and its clones, so build it once. How to stop is told [at the crate](crate#how-to-stop).
+pub fn routes(hub: &HubHandle) -> BoxedFilter<(warp::reply::Response,)> {
+    routes_with(hub, &RouteOptions::default())
+}
+
+/// As [`routes`], with options other than the defaults.
+pub fn routes_with(
+    hub: &HubHandle,
+    options: &RouteOptions,
+) -> BoxedFilter<(warp::reply::Response,)> {
+    let intake = Intake::new(hub, options.max_body_bytes);
     let live = live::traces(hub).or(live::metrics(hub)).unify();
     let posts = events::post(&intake).or(metrics::post(&intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
-    live.or(posts)
-        .unify()
-        .or(health)
-        .unify()
-        .or(metrics::scrape(hub))
-        .unify()
-        .or(warp::any().map(reply::not_found))
-        .unify()
-        .boxed()
+    live.or(posts).unify().or(health).unify().or(metrics::scrape(hub)).unify().boxed()
 }
 
 /// A path that can be read. Any other method is 405.
@@ -47,8 +98,15 @@ fn writable(
     path: BoxedFilter<()>,
     route: BoxedFilter<(HttpResponse,)>,
 ) -> BoxedFilter<(HttpResponse,)> {
-    let wrong = path.clone().map(|| reply::method_not_allowed("POST"));
+    let wrong = path.clone().and(not_post()).map(|| reply::method_not_allowed("POST"));
     path.and(warp::post()).and(route).or(wrong).unify().boxed()
+}
+
+/// Any method but POST. A POST that comes here has had its body taken by a filter of the host's: that is a failure of its own,
+/// and not a wrong method.
+fn not_post() -> BoxedFilter<()> {
+    let check = async |method| if method == Method::POST { Err(warp::reject()) } else { Ok(()) };
+    warp::method().and_then(check).untuple_one().boxed()
 }
 
 /// The query string, empty if there is none.

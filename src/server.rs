@@ -20,11 +20,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp::filters::BoxedFilter;
 
 use crate::config::Settings;
-use crate::reply::HttpResponse;
-use crate::routes;
+use crate::service::HubService;
 
 /// How long to wait after a connection could not be accepted, which is nearly always for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -91,7 +89,7 @@ impl Server {
     /// stream, finishes the requests that are under way. Fails if that takes longer than the settings allow.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let connections = Connections {
-            routes: routes::all(&self.hub, self.settings.max_body_bytes()),
+            service: HubService::with(&self.hub, &self.settings.routes()),
             timeouts: Timeouts {
                 head: self.settings.head_timeout(),
                 write: self.settings.write_timeout(),
@@ -143,7 +141,7 @@ struct Timeouts {
 
 /// The connections of a server.
 struct Connections {
-    routes: BoxedFilter<(HttpResponse,)>,
+    service: HubService,
     timeouts: Timeouts,
     /// No further requests.
     closing: CancellationToken,
@@ -167,7 +165,7 @@ impl Connections {
 
     fn spawn(&self, stream: TcpStream) {
         let connection =
-            serve_connection(stream, self.routes.clone(), self.timeouts, self.closing.clone());
+            serve_connection(stream, self.service.clone(), self.timeouts, self.closing.clone());
         self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 
@@ -194,7 +192,7 @@ async fn silence(begun: CancellationToken, head_timeout: Duration) {
 /// HTTP/1.1, or HTTP/2 if the client begins with it. A client that does not read is cut by the write timeout.
 async fn serve_connection(
     stream: TcpStream,
-    routes: BoxedFilter<(HttpResponse,)>,
+    service: HubService,
     timeouts: Timeouts,
     closing: CancellationToken,
 ) {
@@ -202,8 +200,7 @@ async fn serve_connection(
     stream.set_nodelay(true).ok();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(timeouts.write));
-    let (begun, service) =
-        (CancellationToken::new(), TowerToHyperService::new(warp::service(routes)));
+    let (begun, service) = (CancellationToken::new(), TowerToHyperService::new(service));
     let first_request = begun.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         first_request.cancel();

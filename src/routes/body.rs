@@ -31,7 +31,7 @@ type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is read of a body at a time, and paid for.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The largest window of zstd that is taken, as a power of two: 8 MiB, what a decoder must support (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW: u32 = 23;

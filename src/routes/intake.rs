@@ -8,6 +8,7 @@ use std::time::Duration;
 use telemetry_hub_actors::{HubHandle, Measurement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::body::CHUNK_BYTES;
 use crate::reply::Problem;
 
 /// How long a request waits for others to finish before it is refused.
@@ -34,7 +35,9 @@ pub(crate) struct Intake {
 impl Intake {
     pub(crate) fn new(hub: &HubHandle, max_body_bytes: usize) -> Self {
         count_refused(hub, 0.0);
-        let room = max_body_bytes.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
+        // Room is paid for a chunk at a time, however small a body may be.
+        let largest = max_body_bytes.max(CHUNK_BYTES);
+        let room = largest.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
         Self {
             hub: hub.clone(),
             max_body_bytes,

@@ -5,6 +5,7 @@
 mod harness;
 
 mod drain;
+mod embed;
 mod health;
 mod hostile;
 mod intake;
