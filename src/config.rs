@@ -3,6 +3,7 @@
 //! Every setting has one name, in all of them: `replay_bytes` in the file, `TELEMETRY_HUB_REPLAY_BYTES` outside. A name that
 //! nothing has is refused.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -31,12 +32,19 @@ fn is_something_else(name: &str) -> bool {
 /// Where the hub listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 
+/// The ports that exporters of OTLP know (OTLP specification, "Default Port").
+const OTLP_HTTP_PORT: u16 = 4318;
+const OTLP_GRPC_PORT: u16 = 4317;
+
 /// All settings. The bounds of the hub are explained at [`HubConfig`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
+    otlp_http: ExtraListen,
+    otlp_grpc: ExtraListen,
+    webhook_keys: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
     write_timeout: Time,
@@ -68,6 +76,9 @@ impl Default for Settings {
         let bytes = |bytes: usize| ByteSize::b(bytes as u64);
         Self {
             listen: DEFAULT_LISTEN,
+            otlp_http: ExtraListen::Auto,
+            otlp_grpc: ExtraListen::Auto,
+            webhook_keys: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
             write_timeout: Time(Duration::from_secs(30)),
@@ -128,6 +139,20 @@ impl Settings {
         }
     }
 
+    /// Where else to listen for OTLP, HTTP and gRPC alike: the ports that its exporters know.
+    pub(crate) fn otlp_listen(&self) -> [Option<Listen>; 2] {
+        let at = |extra: ExtraListen, port| match extra {
+            ExtraListen::Auto => {
+                let address = SocketAddr::new(self.listen.ip(), port);
+                // Who gave the port to the hub itself has it already.
+                (address != self.listen).then_some(Listen { address, is_wanted: false })
+            }
+            ExtraListen::At(address) => Some(Listen { address, is_wanted: true }),
+            ExtraListen::Off => None,
+        };
+        [at(self.otlp_http, OTLP_HTTP_PORT), at(self.otlp_grpc, OTLP_GRPC_PORT)]
+    }
+
     /// How long the end may take.
     pub fn drain_timeout(&self) -> Duration {
         self.drain_timeout.0
@@ -145,7 +170,8 @@ impl Settings {
 
     /// What the routes may take.
     pub(crate) fn routes(&self) -> RouteOptions {
-        RouteOptions::default().max_body_bytes(bytes(self.max_body_bytes))
+        let keys = self.webhook_keys.0.iter().map(String::as_str);
+        RouteOptions::default().max_body_bytes(bytes(self.max_body_bytes)).webhook_keys(keys)
     }
 
     /// The bounds of the hub.
@@ -182,6 +208,79 @@ impl Settings {
 
 fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+/// An address to listen on besides the hub's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    /// Whether somebody asked for it. If not, the hub goes without it if it is taken.
+    pub(crate) is_wanted: bool,
+}
+
+/// Where to listen besides: on the usual port of the hub's own address, nowhere, or on an address of its own.
+#[derive(Debug, Clone, Copy)]
+enum ExtraListen {
+    Auto,
+    Off,
+    At(SocketAddr),
+}
+
+impl Serialize for ExtraListen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Off => serializer.serialize_str("off"),
+            Self::At(address) => serializer.collect_str(address),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ExtraListen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(|_| {
+                serde::de::Error::custom("expected \"auto\", \"off\" or ADDRESS:PORT")
+            }),
+        }
+    }
+}
+
+/// Texts that are never shown: one, or an array of them.
+#[derive(Clone, Default, Serialize)]
+struct Secrets(Vec<String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            One(String),
+            Several(Vec<String>),
+        }
+        let secrets = match Written::deserialize(deserializer) {
+            Ok(Written::One(secret)) => vec![secret],
+            Ok(Written::Several(secrets)) => secrets,
+            // What is wrong is not shown either.
+            Err(_) => {
+                return Err(serde::de::Error::custom(
+                    "expected texts: put what looks like a number in quotes",
+                ));
+            }
+        };
+        if secrets.iter().any(String::is_empty) {
+            return Err(serde::de::Error::custom("an empty key would let anybody in"));
+        }
+        Ok(Self(secrets))
+    }
 }
 
 /// The longest time that any setting may have.

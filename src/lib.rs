@@ -40,16 +40,18 @@
 pub mod cli;
 mod config;
 mod error_chain;
+mod otlp;
 mod prometheus;
 mod reply;
 mod routes;
 mod server;
 mod service;
+mod signature;
 
 pub use config::{Settings, SettingsError};
 pub use routes::{RouteOptions, routes, routes_with};
 pub use server::{Server, ServerError};
-pub use service::HubService;
+pub use service::{HubBody, HubService};
 pub use telemetry_hub_actors as actors;
 
 /// The code in README.md compiles and runs.

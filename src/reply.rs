@@ -78,6 +78,28 @@ impl Problem {
         self
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// How long to wait before trying again, if that is worth it.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let mut headers = self.0.headers.iter();
+        let (_, value) = headers.find(|(name, _)| *name == RETRY_AFTER)?;
+        value.to_str().ok()?.parse().ok().map(Duration::from_secs)
+    }
+
+    /// The same, said in another form.
+    pub(crate) fn respond_as(self, content_type: &'static str, body: Vec<u8>) -> HttpResponse {
+        let mut response = with_type(self.0.status, content_type, body);
+        response.headers_mut().extend(self.0.headers);
+        response
+    }
+
     /// A batch of which nothing could be taken.
     pub(crate) fn all_rejected(rejected: usize, errors: Vec<ItemError>) -> Self {
         let detail = match errors.as_slice() {
@@ -142,9 +164,7 @@ impl From<IngestError> for Problem {
 impl Reply for Problem {
     fn into_response(self) -> HttpResponse {
         let body = serde_json::to_vec(&self.0).expect("a problem is always valid JSON");
-        let mut response = with_type(self.0.status, "application/problem+json", body);
-        response.headers_mut().extend(self.0.headers);
-        response
+        self.respond_as("application/problem+json", body)
     }
 }
 

@@ -8,9 +8,11 @@ use warp::filters::BoxedFilter;
 use warp::http::Method;
 use warp::{Filter, Reply};
 
-use intake::Intake;
-
 use crate::reply::{self, HttpResponse};
+use crate::signature::WebhookKeys;
+
+pub(crate) use body::Incoming;
+pub(crate) use intake::Intake;
 
 mod body;
 mod events;
@@ -18,16 +20,18 @@ mod health;
 mod intake;
 mod live;
 mod metrics;
+mod otlp;
 
 /// What the routes may take, beside the bounds of the hub itself.
 #[derive(Debug, Clone)]
 pub struct RouteOptions {
     max_body_bytes: usize,
+    webhook_keys: WebhookKeys,
 }
 
 impl Default for RouteOptions {
     fn default() -> Self {
-        Self { max_body_bytes: DEFAULT_MAX_BODY_BYTES }
+        Self { max_body_bytes: DEFAULT_MAX_BODY_BYTES, webhook_keys: WebhookKeys::default() }
     }
 }
 
@@ -36,6 +40,14 @@ impl RouteOptions {
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
+        self
+    }
+
+    /// The keys of which one must have signed what is posted as events (`X-Signature`); anything else is answered 401. Several
+    /// keys let one be replaced by another. None, unless set: nobody need sign.
+    #[must_use]
+    pub fn webhook_keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        self.webhook_keys = WebhookKeys::new(keys);
         self
     }
 }
@@ -76,11 +88,22 @@ pub fn routes_with(
     hub: &HubHandle,
     options: &RouteOptions,
 ) -> BoxedFilter<(warp::reply::Response,)> {
-    let intake = Intake::new(hub, options.max_body_bytes);
+    all(&Intake::new(hub, options))
+}
+
+/// Every route there is.
+pub(crate) fn all(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
+    let hub = &intake.hub;
     let live = live::traces(hub).or(live::metrics(hub)).unify();
-    let posts = events::post(&intake).or(metrics::post(&intake)).unify();
+    let posts = events::post(intake).or(metrics::post(intake)).unify();
+    let posts = posts.or(otlp::post(intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
     live.or(posts).unify().or(health).unify().or(metrics::scrape(hub)).unify().boxed()
+}
+
+/// OTLP alone, for the ports that are known for it.
+pub(crate) fn only_otlp(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
+    otlp::post(intake)
 }
 
 /// A path that can be read. Any other method is 405.

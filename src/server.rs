@@ -21,7 +21,8 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Settings;
+use crate::config::{Listen, Settings};
+use crate::error_chain::error_chain;
 use crate::service::HubService;
 
 /// How long to wait after a connection could not be accepted, which is nearly always for want of file descriptors.
@@ -33,6 +34,8 @@ pub struct Server {
     settings: Settings,
     listener: TcpListener,
     address: SocketAddr,
+    /// Where only OTLP is taken.
+    otlp: [Option<TcpListener>; 2],
     hub: HubHandle,
 }
 
@@ -67,17 +70,22 @@ pub enum ServerError {
 impl Server {
     /// Starts a hub, and listens. Nothing is accepted before [`run`](Self::run).
     pub async fn bind(settings: Settings) -> Result<Self, ServerError> {
-        let address = settings.listen;
-        let cannot_bind = |source| ServerError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
-        let address = listener.local_addr().map_err(cannot_bind)?;
+        let (listener, address) = listen(settings.listen).await?;
+        let [http, grpc] = settings.otlp_listen();
+        let otlp = [listen_besides(http).await?, listen_besides(grpc).await?];
         let hub = HubHandle::start(settings.hub()).await?;
-        Ok(Self { settings, listener, address, hub })
+        Ok(Self { settings, listener, address, otlp, hub })
     }
 
     /// The address that it listens on, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The addresses on which it takes OTLP besides, that for HTTP and that for gRPC; each takes both.
+    pub fn otlp_addresses(&self) -> [Option<SocketAddr>; 2] {
+        let address = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+        [address(&self.otlp[0]), address(&self.otlp[1])]
     }
 
     /// The hub behind it.
@@ -88,8 +96,9 @@ impl Server {
     /// Serves until `stop` comes, then drains: refuses what is new, hands over what was accepted, says `bye` to every
     /// stream, finishes the requests that are under way. Fails if that takes longer than the settings allow.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let everything = HubService::with(&self.hub, &self.settings.routes());
+        let only_otlp = everything.only_otlp();
         let connections = Connections {
-            service: HubService::with(&self.hub, &self.settings.routes()),
             timeouts: Timeouts {
                 head: self.settings.head_timeout(),
                 write: self.settings.write_timeout(),
@@ -98,14 +107,21 @@ impl Server {
             tracker: TaskTracker::new(),
             cut: CancellationToken::new(),
         };
-        let accepting = connections.accept_all(&self.listener);
+        let [http, grpc] = &self.otlp;
+        let accepting = async {
+            tokio::join!(
+                connections.accept_all(Some(&self.listener), &everything),
+                connections.accept_all(http.as_ref(), &only_otlp),
+                connections.accept_all(grpc.as_ref(), &only_otlp),
+            )
+        };
         let draining = self.drain(stop);
         // New connections are accepted while the hub drains, so that they are told that it does.
         let outcome = tokio::select! {
             outcome = draining => outcome,
-            never = accepting => match never {},
+            (never, _, _) = accepting => match never {},
         };
-        drop(self.listener);
+        drop((self.listener, self.otlp));
         connections.closing.cancel();
         // A hub that failed, or took all the time there was, leaves none for the rest.
         let deadline = outcome.as_ref().map_or_else(|_| Instant::now(), |deadline| *deadline);
@@ -130,6 +146,28 @@ impl Server {
     }
 }
 
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let cannot_bind = |source| ServerError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
+    let address = listener.local_addr().map_err(cannot_bind)?;
+    Ok((listener, address))
+}
+
+/// Listens where OTLP is expected. A port that nobody asked for may well be another collector's: the hub's own takes OTLP, too.
+async fn listen_besides(listen_at: Option<Listen>) -> Result<Option<TcpListener>, ServerError> {
+    let Some(Listen { address, is_wanted }) = listen_at else {
+        return Ok(None);
+    };
+    match listen(address).await {
+        Ok((listener, _)) => Ok(Some(listener)),
+        Err(error) if is_wanted => Err(error),
+        Err(error) => {
+            tracing::warn!("{}; OTLP is taken on the hub's own port", error_chain(&error));
+            Ok(None)
+        }
+    }
+}
+
 /// How long a client may take.
 #[derive(Debug, Clone, Copy)]
 struct Timeouts {
@@ -141,7 +179,6 @@ struct Timeouts {
 
 /// The connections of a server.
 struct Connections {
-    service: HubService,
     timeouts: Timeouts,
     /// No further requests.
     closing: CancellationToken,
@@ -151,10 +188,13 @@ struct Connections {
 }
 
 impl Connections {
-    async fn accept_all(&self, listener: &TcpListener) -> Infallible {
+    async fn accept_all(&self, listener: Option<&TcpListener>, service: &HubService) -> Infallible {
+        let Some(listener) = listener else {
+            return std::future::pending().await;
+        };
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => self.spawn(stream),
+                Ok((stream, _)) => self.spawn(stream, service),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     timeout(ACCEPT_PAUSE, self.closing.cancelled()).await.ok();
@@ -163,9 +203,9 @@ impl Connections {
         }
     }
 
-    fn spawn(&self, stream: TcpStream) {
+    fn spawn(&self, stream: TcpStream, service: &HubService) {
         let connection =
-            serve_connection(stream, self.service.clone(), self.timeouts, self.closing.clone());
+            serve_connection(stream, service.clone(), self.timeouts, self.closing.clone());
         self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 

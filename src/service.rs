@@ -8,16 +8,20 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper::body::{Body, Frame};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyDataStream, BodyExt};
+use hyper::body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 use telemetry_hub_actors::HubHandle;
 use tower_service::Service;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::Request;
+use warp::http::{Request, Response};
 
+use crate::otlp::grpc;
 use crate::reply::{self, HttpResponse};
-use crate::routes::{RouteOptions, routes_with};
+use crate::routes::{self, Incoming, Intake, RouteOptions};
 
 /// Every route of a hub as a [`Service`] of `tower`, whatever the request's body.
 ///
@@ -58,6 +62,8 @@ use crate::routes::{RouteOptions, routes_with};
 #[derive(Debug, Clone)]
 pub struct HubService {
     routes: BoxedFilter<(HttpResponse,)>,
+    /// For gRPC, which has paths of its own.
+    intake: Intake,
 }
 
 impl HubService {
@@ -68,27 +74,33 @@ impl HubService {
 
     /// As [`new`](Self::new), with options other than the defaults.
     pub fn with(hub: &HubHandle, options: &RouteOptions) -> Self {
-        Self { routes: routes_with(hub, options) }
+        let intake = Intake::new(hub, options);
+        Self { routes: routes::all(&intake), intake }
+    }
+
+    /// What only takes OTLP.
+    pub(crate) fn only_otlp(&self) -> Self {
+        Self { routes: routes::only_otlp(&self.intake), intake: self.intake.clone() }
     }
 
     /// The routes behind a prefix of one or more segments (`/telemetry`, `/ops/telemetry`), spelt as it stands in requests; for
-    /// hosts that do not take the prefix off themselves.
+    /// hosts that do not take the prefix off themselves. Not so the methods of OTLP/gRPC, whose paths are the protocol's own.
     #[must_use]
     pub fn under(self, prefix: &str) -> Self {
         let segments = prefix.split('/').filter(|segment| !segment.is_empty());
         let prefix = segments.fold(warp::any().boxed(), |path, segment| {
             path.and(warp::path(segment.to_owned())).boxed()
         });
-        Self { routes: prefix.and(self.routes).boxed() }
+        Self { routes: prefix.and(self.routes).boxed(), intake: self.intake }
     }
 }
 
 impl<B> Service<Request<B>> for HubService
 where
     B: Body + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
-    type Response = warp::reply::Response;
+    type Response = Response<HubBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -97,9 +109,52 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if grpc::is_grpc(request.headers()) {
+            let (parts, body) = request.into_parts();
+            let body = Incoming::new(parts.headers.clone(), BodyDataStream::new(Box::pin(body)));
+            let answer = grpc::call(Request::from_parts(parts, ()), body, self.intake.clone());
+            return Box::pin(async { Ok(answer.await.map(HubBody::new)) });
+        }
         let foreign = warp::any().map(reply::not_found);
         let mut service = warp::service(self.routes.clone().or(foreign).unify());
-        Box::pin(service.call(request.map(OneReader::new)))
+        let answer = service.call(request.map(OneReader::new));
+        Box::pin(async { Ok(answer.await?.map(HubBody::new)) })
+    }
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body of an answer: whole, a stream without an end, or what gRPC makes of it.
+#[derive(Debug)]
+pub struct HubBody(UnsyncBoxBody<Bytes, BoxError>);
+
+impl HubBody {
+    fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl Body for HubBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }
 

@@ -119,6 +119,17 @@ impl CreatedAt {
         Self { timestamp, decimals: decimals.min(9) }
     }
 
+    /// An instant told to as many decimals as it has: none, or three, six or nine.
+    pub fn exact(timestamp: Timestamp) -> Self {
+        let decimals = match timestamp.subsec_nanosecond() {
+            0 => 0,
+            nanoseconds if nanoseconds % 1_000_000 == 0 => 3,
+            nanoseconds if nanoseconds % 1_000 == 0 => 6,
+            _ => 9,
+        };
+        Self::new(timestamp, decimals)
+    }
+
     /// The instant.
     pub fn timestamp(self) -> Timestamp {
         self.timestamp
@@ -251,6 +262,20 @@ mod tests {
         check_time("2026-11-22T12:12:19.120+02:00", "2026-11-22T10:12:19.120Z");
         check_time("2026-11-22T10:12:19.123456789Z", "2026-11-22T10:12:19.123456789Z");
         assert!("2026-11-22 10:12".parse::<CreatedAt>().is_err());
+    }
+
+    #[test]
+    fn exact_times_have_the_decimals_that_they_need() {
+        for (nanoseconds, written) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (120_000_000, "1970-01-01T00:00:00.120Z"),
+            (1_000, "1970-01-01T00:00:00.000001Z"),
+            (1_000_000_001, "1970-01-01T00:00:01.000000001Z"),
+            (-1_000_000, "1969-12-31T23:59:59.999Z"),
+        ] {
+            let timestamp = Timestamp::from_nanosecond(nanoseconds).unwrap();
+            assert_eq!(CreatedAt::exact(timestamp).to_string(), written);
+        }
     }
 
     #[test]

@@ -21,6 +21,20 @@ pub(super) struct ServeOptions {
     #[arg(long, value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
+    /// Where to take OTLP over HTTP besides: "auto" (port 4318 of the same address, if it is free), "off", or
+    /// ADDRESS:PORT [default: auto]
+    #[arg(long, value_name = "WHERE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    otlp_http: Option<String>,
+    /// Where to take OTLP over gRPC besides: the same, with port 4317 [default: auto]
+    #[arg(long, value_name = "WHERE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    otlp_grpc: Option<String>,
+    /// A key that webhooks must be signed with (X-Signature); several times: any of these. Other users of the machine can
+    /// see it here; the file and TELEMETRY_HUB_WEBHOOK_KEYS hide it
+    #[arg(long = "webhook-key", value_name = "KEY")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    webhook_keys: Vec<String>,
     /// How long the end may take, from SIGTERM or Ctrl-C on [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,7 @@
 //! Reads request bodies: decompressed, of a known type, and never more than the limit.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,10 +22,14 @@ use warp::http::header::{
 use warp::http::{HeaderMap, StatusCode};
 
 use super::intake::Intake;
+use crate::otlp::Encoding;
 use crate::reply::Problem;
 
 /// What the hub takes, for `Accept-Post` (W3C Linked Data Platform 1.0, section 7.1).
 const ACCEPTED: &str = "application/json, application/x-ndjson";
+
+/// What the routes of OTLP take.
+const ACCEPTED_OTLP: &str = "application/x-protobuf, application/json";
 
 type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
@@ -42,16 +48,31 @@ pub(crate) struct Incoming {
     stream: BodyStream,
 }
 
-/// A whole body, and the room that it takes.
+/// A whole body of items.
 pub(crate) struct Body {
-    pub(crate) format: Format,
+    format: Format,
+    bytes: Bytes,
+    _room: Room,
+}
+
+/// Bytes, and the room that they take.
+pub(crate) struct PaidBytes {
     bytes: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    room: Room,
+}
+
+/// Held for as long as the bytes are.
+pub(crate) type Room = Option<OwnedSemaphorePermit>;
+
+impl PaidBytes {
+    pub(crate) fn into_parts(self) -> (Bytes, Room) {
+        (self.bytes.into(), self.room)
+    }
 }
 
 /// How a body holds its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+enum Format {
     Json,
     /// One item a line.
     Lines,
@@ -59,59 +80,103 @@ pub(crate) enum Format {
 
 /// Takes the body from the request without reading it.
 pub(crate) fn incoming() -> BoxedFilter<(Incoming,)> {
-    warp::header::headers_cloned()
-        .and(warp::body::stream())
-        .map(|headers, stream| Incoming { headers, stream: boxed(stream) })
-        .boxed()
-}
-
-fn boxed<B: Buf>(
-    stream: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
-) -> BodyStream {
-    let chunks = stream.map(|chunk| match chunk {
-        Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
-        Err(error) => Err(io::Error::other(error)),
-    });
-    Box::pin(chunks)
+    warp::header::headers_cloned().and(warp::body::stream()).map(Incoming::new).boxed()
 }
 
 impl Incoming {
-    /// The whole body, as it was before it was compressed.
+    pub(crate) fn new<B: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
+        headers: HeaderMap,
+        stream: impl Stream<Item = Result<B, E>> + Send + 'static,
+    ) -> Self {
+        let chunks = stream.map(|chunk| match chunk {
+            Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
+            Err(error) => Err(io::Error::other(error)),
+        });
+        Self { headers, stream: Box::pin(chunks) }
+    }
+
+    /// The items of the body.
     pub(crate) async fn read(self, intake: &Intake) -> Result<Body, Problem> {
         let format = format(&self.headers)?;
-        let read = self.read_bytes(intake);
-        let (bytes, _room) = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| {
-            let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
-            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
-        })??;
+        let (bytes, _room) = self.read_bytes(intake).await?.into_parts();
         Ok(Body { format, bytes, _room })
     }
 
-    async fn read_bytes(self, intake: &Intake) -> Result<Paid, Problem> {
+    /// How a body of OTLP is encoded.
+    pub(crate) fn otlp_encoding(&self) -> Result<Encoding, Problem> {
+        match essence(&self.headers).as_deref() {
+            Some("application/x-protobuf" | "application/protobuf") => Ok(Encoding::Protobuf),
+            Some("application/json") => Ok(Encoding::Json),
+            other => Err(unknown_type(other.unwrap_or("a body of no type"), ACCEPTED_OTLP)),
+        }
+    }
+
+    /// The whole body, as it was before it was compressed.
+    pub(crate) async fn read_bytes(self, intake: &Intake) -> Result<PaidBytes, Problem> {
+        in_time(self.decompress(intake)).await
+    }
+
+    /// The whole body, as it was sent; at most `limit` bytes.
+    pub(crate) async fn read_as_sent(
+        self,
+        intake: &Intake,
+        limit: usize,
+    ) -> Result<PaidBytes, Problem> {
+        check_announced_length(&self.headers, limit)?;
+        in_time(read_limited(StreamReader::new(self.stream), intake, limit)).await
+    }
+
+    /// The same, once its signature has been found good, if one is asked for. Nothing is decompressed before.
+    pub(crate) async fn verified(self, intake: &Intake) -> Result<Self, Problem> {
+        if intake.webhook_keys.is_empty() {
+            return Ok(self);
+        }
+        let headers = self.headers.clone();
+        let (bytes, room) = self.read_as_sent(intake, intake.max_body_bytes).await?.into_parts();
+        intake.verify_signature(&headers, &bytes)?;
+        // The room is given back when the stream has been read.
+        let again = stream::once(async move {
+            drop(room);
+            Ok::<_, Infallible>(bytes)
+        });
+        Ok(Self::new(headers, again))
+    }
+
+    async fn decompress(self, intake: &Intake) -> Result<PaidBytes, Problem> {
         let encoding = self.headers.get(CONTENT_ENCODING).map_or("", |value| {
             // What is no text is no encoding that we know.
             value.to_str().unwrap_or("?").trim()
         });
-        let raw = StreamReader::new(self.stream);
+        let (raw, limit) = (StreamReader::new(self.stream), intake.max_body_bytes);
         match encoding.to_ascii_lowercase().as_str() {
             "" | "identity" => {
-                check_announced_length(&self.headers, intake)?;
-                read_limited(raw, intake).await
+                check_announced_length(&self.headers, limit)?;
+                read_limited(raw, intake, limit).await
             }
             "gzip" | "x-gzip" => {
                 let mut decoder = GzipDecoder::new(raw);
                 decoder.multiple_members(true);
-                read_limited(decoder, intake).await
+                read_limited(decoder, intake, limit).await
             }
             "zstd" => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW);
                 let mut decoder = ZstdDecoder::with_params(raw, &[window]);
                 decoder.multiple_members(true);
-                read_limited(decoder, intake).await
+                read_limited(decoder, intake, limit).await
             }
             other => Err(unknown_encoding(other)),
         }
     }
+}
+
+/// Fails if the body does not come in time.
+async fn in_time(
+    body: impl Future<Output = Result<PaidBytes, Problem>>,
+) -> Result<PaidBytes, Problem> {
+    tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| {
+        let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+    })?
 }
 
 impl Body {
@@ -140,21 +205,28 @@ fn lines(body: &[u8]) -> Vec<&[u8]> {
 
 /// JSON is also what a client means that does not say.
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else {
-        return Ok(Format::Json);
-    };
-    let essence = content_type.to_str().unwrap_or("?").split(';').next().unwrap_or_default();
-    match essence.trim().to_ascii_lowercase().as_str() {
-        "application/json" => Ok(Format::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Lines),
-        other => Err(unknown_type(other)),
+    match essence(headers).as_deref() {
+        None | Some("application/json") => Ok(Format::Json),
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
+            Ok(Format::Lines)
+        }
+        Some(other) => {
+            Err(unknown_type(&format!("{other} (with curl, --json says JSON)"), ACCEPTED))
+        }
     }
 }
 
-fn unknown_type(found: &str) -> Problem {
-    let detail = format!("cannot read {found}; accepted are {ACCEPTED} (with curl: --json)");
+/// The media type without its parameters, if there is any.
+fn essence(headers: &HeaderMap) -> Option<String> {
+    let content_type = headers.get(CONTENT_TYPE)?;
+    let essence = content_type.to_str().unwrap_or("?").split(';').next().unwrap_or_default();
+    Some(essence.trim().to_ascii_lowercase())
+}
+
+fn unknown_type(found: &str, accepted: &'static str) -> Problem {
+    let detail = format!("cannot read {found}; accepted are {accepted}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-        .with_header(HeaderName::from_static("accept-post"), HeaderValue::from_static(ACCEPTED))
+        .with_header(HeaderName::from_static("accept-post"), HeaderValue::from_static(accepted))
 }
 
 fn unknown_encoding(found: &str) -> Problem {
@@ -164,40 +236,40 @@ fn unknown_encoding(found: &str) -> Problem {
 }
 
 /// Refuses at once what has been announced as too large.
-fn check_announced_length(headers: &HeaderMap, intake: &Intake) -> Result<(), Problem> {
+fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > intake.max_body_bytes) {
-        return Err(too_large(intake));
+    if length.is_some_and(|length: usize| length > limit) {
+        return Err(too_large(limit));
     }
     Ok(())
 }
 
-/// Bytes, and the permit that pays for them.
-type Paid = (Vec<u8>, Option<OwnedSemaphorePermit>);
-
-async fn read_limited(reader: impl AsyncRead, intake: &Intake) -> Result<Paid, Problem> {
+async fn read_limited(
+    reader: impl AsyncRead,
+    intake: &Intake,
+    limit: usize,
+) -> Result<PaidBytes, Problem> {
     let mut reader = std::pin::pin!(reader);
-    let (mut body, mut room): Paid = (Vec::new(), None);
+    let mut body = PaidBytes { bytes: Vec::new(), room: None };
     loop {
         let permit = intake.pay_for_bytes(CHUNK_BYTES).await?;
-        match &mut room {
+        match &mut body.room {
             Some(room) => room.merge(permit),
-            None => room = Some(permit),
+            None => body.room = Some(permit),
         }
-        let chunk = reader.as_mut().take(CHUNK_BYTES as u64).read_to_end(&mut body).await;
+        let chunk = reader.as_mut().take(CHUNK_BYTES as u64).read_to_end(&mut body.bytes).await;
         let cannot_read = |error| Problem::bad_request(format!("the body cannot be read: {error}"));
         let read = chunk.map_err(cannot_read)?;
-        if body.len() > intake.max_body_bytes {
-            return Err(too_large(intake));
+        if body.bytes.len() > limit {
+            return Err(too_large(limit));
         }
         if read < CHUNK_BYTES {
-            return Ok((body, room));
+            return Ok(body);
         }
     }
 }
 
-fn too_large(intake: &Intake) -> Problem {
-    let detail =
-        format!("the body has more than {} bytes; send smaller batches", intake.max_body_bytes);
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body has more than {limit} bytes; send smaller batches");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }

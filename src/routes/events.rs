@@ -27,7 +27,7 @@ pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
 }
 
 async fn accept(incoming: Incoming, intake: &Intake) -> Result<HttpResponse, Problem> {
-    let body = incoming.read(intake).await?;
+    let body = incoming.verified(intake).await?.read(intake).await?;
     let turn = intake.turn_to_parse().await?;
     let config = intake.hub.config();
     let read = |item: &[u8]| json::read(item, config.max_event_bytes);

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use telemetry_hub_actors::{HubHandle, Measurement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use warp::http::HeaderMap;
 
+use super::RouteOptions;
 use super::body::CHUNK_BYTES;
 use crate::reply::Problem;
+use crate::signature::WebhookKeys;
 
 /// How long a request waits for others to finish before it is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,27 +26,47 @@ const PARSED_AT_ONCE: usize = 2;
 /// The series that counts the bodies refused for lack of room.
 const REFUSED: &str = "server.bodies.refused";
 
+/// The series that counts the bodies refused because their signature was wrong or missing.
+const UNSIGNED: &str = "server.signatures.refused";
+
 /// Where requests bring things to.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
     pub(crate) hub: HubHandle,
     pub(crate) max_body_bytes: usize,
+    pub(crate) webhook_keys: WebhookKeys,
     body_bytes: Arc<Semaphore>,
     parsers: Arc<Semaphore>,
 }
 
 impl Intake {
-    pub(crate) fn new(hub: &HubHandle, max_body_bytes: usize) -> Self {
-        count_refused(hub, 0.0);
+    pub(crate) fn new(hub: &HubHandle, options: &RouteOptions) -> Self {
         // Room is paid for a chunk at a time, however small a body may be.
-        let largest = max_body_bytes.max(CHUNK_BYTES);
+        let largest = options.max_body_bytes.max(CHUNK_BYTES);
         let room = largest.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
-        Self {
+        let intake = Self {
             hub: hub.clone(),
-            max_body_bytes,
+            max_body_bytes: options.max_body_bytes,
+            webhook_keys: options.webhook_keys.clone(),
             body_bytes: Arc::new(Semaphore::new(room)),
             parsers: Arc::new(Semaphore::new(PARSED_AT_ONCE)),
+        };
+        // A counter is there before it counts anything.
+        for series in [REFUSED, UNSIGNED] {
+            intake.count(series, 0);
         }
+        intake
+    }
+
+    /// Adds to one of the server's own counters.
+    pub(crate) fn count(&self, series: &str, number: usize) {
+        let counted = self.hub.record(Measurement::counter(series, number as f64));
+        counted.expect("the name is good, and not reserved");
+    }
+
+    /// Refuses a body without a good signature.
+    pub(crate) fn verify_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+        self.webhook_keys.verify(headers, body).inspect_err(|_| self.count(UNSIGNED, 1))
     }
 
     /// Room for more bytes of a body, for as long as the permit is held.
@@ -67,13 +90,9 @@ impl Intake {
         match tokio::time::timeout(PATIENCE, permit).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => {
-                count_refused(&self.hub, 1.0);
+                self.count(REFUSED, 1);
                 Err(Problem::no_room("too many bodies at once"))
             }
         }
     }
-}
-
-fn count_refused(hub: &HubHandle, bodies: f64) {
-    hub.record(Measurement::counter(REFUSED, bodies)).expect("the name is good, and not reserved");
 }

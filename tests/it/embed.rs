@@ -10,9 +10,9 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::Request;
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -132,9 +132,11 @@ fn serve_hyper(hub: HubService, listener: TcpListener, mut stop: Asked) -> BoxFu
                 let hub = hub.clone();
                 async move {
                     if ["/hello", "/telemetry/about"].contains(&request.uri().path()) {
-                        return Ok("hello".into_response());
+                        let hello = Full::from("hello").map_err(|never| match never {});
+                        return Ok(Response::new(hello.boxed_unsync()));
                     }
-                    hub.call(request).await
+                    let answer = hub.call(request).await;
+                    answer.map(|answer| answer.map(|body| body.boxed_unsync()))
                 }
             });
             let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
@@ -377,9 +379,10 @@ async fn recover(rejection: Rejection) -> Result<Answer, Rejection> {
 }
 
 /// What a service answers: the status, and the text.
-async fn ask<S, B>(service: &mut S, request: Request<B>) -> (u16, String)
+async fn ask<S, B, A>(service: &mut S, request: Request<B>) -> (u16, String)
 where
-    S: tower_service::Service<Request<B>, Response = Answer, Error = Infallible>,
+    S: tower_service::Service<Request<B>, Response = Response<A>, Error = Infallible>,
+    A: Body<Error: std::fmt::Debug>,
 {
     let answer = service.call(request).await.unwrap_or_else(|never| match never {});
     let status = answer.status().as_u16();

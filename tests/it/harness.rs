@@ -1,5 +1,6 @@
 //! A server of one's own for each test, and clients that read its streams.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct TestServer {
     pub(crate) base: String,
+    pub(crate) otlp: [Option<SocketAddr>; 2],
     pub(crate) hub: HubHandle,
     pub(crate) client: reqwest::Client,
     stop: oneshot::Sender<()>,
@@ -35,15 +37,22 @@ impl TestServer {
     /// With settings other than the defaults.
     pub(crate) async fn with(mut settings: Value) -> Self {
         settings["listen"] = json!("127.0.0.1:0");
+        // Tests run side by side, and the usual ports are there once.
+        for name in ["otlp_http", "otlp_grpc"] {
+            if settings[name].is_null() {
+                settings[name] = json!("off");
+            }
+        }
         let settings = Settings::load(None, &settings).unwrap();
         let server = Server::bind(settings).await.unwrap();
         let (base, hub) = (format!("http://{}", server.address()), server.hub().clone());
+        let otlp = server.otlp_addresses();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             // A test that drops the server without a word stops it too.
             stopped.await.ok();
         }));
-        Self { base, hub, client: reqwest::Client::new(), stop, running }
+        Self { base, otlp, hub, client: reqwest::Client::new(), stop, running }
     }
 
     /// Drains and waits for the end.
@@ -185,12 +194,18 @@ pub(crate) async fn data(name: &str) -> String {
     text
 }
 
-/// The bodies of the mail server's webhooks, in order.
-pub(crate) async fn webhook_bodies() -> Vec<String> {
+/// The headers and the bodies of the mail server's webhooks, in order.
+pub(crate) async fn webhook_requests() -> Vec<(Value, String)> {
     let lines = data("stalwart-webhooks.ndjson.zst").await;
-    let body = |line: &str| {
-        let request: Value = serde_json::from_str(line).unwrap();
-        request["body"].as_str().unwrap().to_owned()
+    let request = |line: &str| {
+        let mut request: Value = serde_json::from_str(line).unwrap();
+        let headers = request["headers"].take();
+        (headers, request["body"].as_str().unwrap().to_owned())
     };
-    lines.lines().map(body).collect()
+    lines.lines().map(request).collect()
+}
+
+/// The bodies alone.
+pub(crate) async fn webhook_bodies() -> Vec<String> {
+    webhook_requests().await.into_iter().map(|(_, body)| body).collect()
 }

@@ -1,0 +1,125 @@
+//! Attributes: OTLP's values as those of an event's `data`.
+
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValueKind;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use telemetry_hub_actors::{CreatedAt, Object, Value};
+
+use super::Unreadable;
+
+/// The value, as JSON has it. Bytes are base64; numbers that JSON does not know are strings, as in protobuf's own JSON.
+pub(super) fn value(any: Option<AnyValue>) -> Value {
+    match any.and_then(|any| any.value) {
+        None | Some(AnyValueKind::StringValueStrindex(_)) => Value::Null,
+        Some(AnyValueKind::StringValue(text)) => text.into(),
+        Some(AnyValueKind::BoolValue(value)) => value.into(),
+        Some(AnyValueKind::IntValue(number)) => number.into(),
+        Some(AnyValueKind::DoubleValue(number)) => float(number),
+        Some(AnyValueKind::ArrayValue(array)) => {
+            array.values.into_iter().map(|item| value(Some(item))).collect::<Vec<_>>().into()
+        }
+        Some(AnyValueKind::KvlistValue(list)) => object(list.values).into(),
+        Some(AnyValueKind::BytesValue(bytes)) => BASE64_STANDARD.encode(bytes).into(),
+    }
+}
+
+fn float(number: f64) -> Value {
+    match number {
+        _ if number.is_finite() => number.into(),
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        _ => "NaN".into(),
+    }
+}
+
+/// Attributes as they stand.
+pub(super) fn object(attributes: Vec<KeyValue>) -> Object {
+    let mut members = Members::default();
+    members.add(attributes);
+    members.finish()
+}
+
+/// How many members are searched one by one; with more, a set is faster, and many more would take for ever.
+const SEARCHED: usize = 32;
+
+/// The members of `data` while they come together: the first of a name wins.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    object: Object,
+    /// All names, once there are many.
+    names: HashSet<Box<str>>,
+}
+
+impl Members {
+    /// Adds attributes.
+    pub(super) fn add(&mut self, attributes: Vec<KeyValue>) {
+        for attribute in attributes {
+            self.push(attribute.key, || value(attribute.value));
+        }
+    }
+
+    /// Adds what is shared with other records.
+    pub(super) fn add_shared(&mut self, attributes: &Object) {
+        for (name, value) in attributes.iter() {
+            self.push(name, || value.clone());
+        }
+    }
+
+    /// Adds a member of the record's own that is no attribute. One whose name an attribute has taken gets a prefix.
+    pub(super) fn add_own(&mut self, prefix: &str, name: &str, value: impl Into<Value>) {
+        if self.has(name) {
+            self.push(format!("{prefix}.{name}"), || value.into());
+        } else {
+            self.push(name, || value.into());
+        }
+    }
+
+    fn push(&mut self, name: impl AsRef<str> + Into<Box<str>>, value: impl FnOnce() -> Value) {
+        if self.has(name.as_ref()) {
+            return;
+        }
+        if self.object.len() == SEARCHED {
+            self.names = self.object.iter().map(|(name, _)| name.into()).collect();
+        }
+        if self.object.len() >= SEARCHED {
+            self.names.insert(name.as_ref().into());
+        }
+        self.object.push(name, value());
+    }
+
+    fn has(&self, name: &str) -> bool {
+        if self.names.is_empty() {
+            self.object.get(name).is_some()
+        } else {
+            self.names.contains(name)
+        }
+    }
+
+    pub(super) fn finish(self) -> Object {
+        self.object
+    }
+}
+
+/// An instant; 0 is none.
+pub(super) fn time(nanoseconds: u64) -> Option<CreatedAt> {
+    let timestamp = jiff::Timestamp::from_nanosecond(nanoseconds.into()).ok()?;
+    (nanoseconds > 0).then(|| CreatedAt::exact(timestamp))
+}
+
+/// An id in hex; none if it is empty or all zero, which OTLP has for none.
+pub(super) fn id<const LENGTH: usize>(
+    member: &'static str,
+    bytes: &[u8],
+) -> Result<Option<Box<str>>, Unreadable> {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    let expected = if LENGTH == 16 { "16 bytes" } else { "8 bytes" };
+    match <[u8; LENGTH]>::try_from(bytes) {
+        Ok(id) => Ok(Some(const_hex::encode(id).into())),
+        Err(_) => Err(Unreadable::bad(member, expected)),
+    }
+}

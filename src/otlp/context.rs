@@ -1,0 +1,83 @@
+//! What a record has of its resource and of its scope.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use telemetry_hub_actors::{Object, Value};
+
+use super::Unreadable;
+use super::attributes;
+use super::encoding::{Encoding, Part};
+
+/// The attributes of a resource that say who it is, to people as well: those of a service that tell its instances apart
+/// (semantic conventions, "Service"), and its host.
+const IDENTITY: [&str; 4] =
+    ["service.name", "service.namespace", "service.instance.id", "host.name"];
+
+/// The scope of a record, and the resource above it.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) resource: &'a Object,
+    pub(super) scope: Object,
+    pub(super) scope_name: Box<str>,
+    /// The attributes that say who the resource is.
+    pub(super) identity: Object,
+    /// Tells sources apart: the same for the same resource and scope.
+    pub(super) source: u64,
+}
+
+/// The attributes of a resource.
+pub(super) fn resource(
+    encoding: Encoding,
+    bytes: Option<Bytes>,
+    limit: usize,
+) -> Result<Object, Unreadable> {
+    let resource: Resource = head(encoding, bytes, limit)?;
+    Ok(attributes::object(resource.attributes))
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        encoding: Encoding,
+        resource: &'a Object,
+        scope: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Self, Unreadable> {
+        let scope: InstrumentationScope = head(encoding, scope, limit)?;
+        let attributes = attributes::object(scope.attributes);
+        let mut hasher = DefaultHasher::new();
+        canonical(resource).hash(&mut hasher);
+        (&scope.name, &scope.version, canonical(&attributes)).hash(&mut hasher);
+        let is_identity = |(name, _): &(&str, &Value)| IDENTITY.contains(name);
+        let identity = resource.iter().filter(is_identity);
+        Ok(Self {
+            resource,
+            identity: identity.map(|(name, value)| (name.into(), value.clone())).collect(),
+            scope: attributes,
+            scope_name: scope.name.into(),
+            source: hasher.finish(),
+        })
+    }
+}
+
+fn head<T: Part>(encoding: Encoding, bytes: Option<Bytes>, limit: usize) -> Result<T, Unreadable> {
+    match bytes {
+        None => Ok(T::default()),
+        Some(bytes) if bytes.len() > limit => {
+            Err(Unreadable::TooLarge { size: bytes.len(), limit })
+        }
+        Some(bytes) => encoding.decode(&bytes),
+    }
+}
+
+/// One text for the same attributes in any order: some sources give them in another order each time.
+fn canonical(attributes: &Object) -> Vec<String> {
+    let line = |(name, value): (&str, &Value)| {
+        serde_json::to_string(&(name, value)).expect("attributes are valid JSON")
+    };
+    let mut lines: Vec<String> = attributes.iter().map(line).collect();
+    lines.sort_unstable();
+    lines
+}

@@ -1,0 +1,139 @@
+//! The two encodings of OTLP: protobuf, and JSON as "JSON Protobuf Encoding" in the OTLP specification has it.
+//!
+//! JSON is read by the messages' own descriptors, which know every field, and then is protobuf like the rest: what is wrong
+//! anywhere in a record is an error of that record, never a member left out. OTLP departs from protobuf's JSON in one
+//! thing: ids are hex, not base64.
+
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, Value,
+};
+
+use super::Unreadable;
+
+/// How a request is encoded, and so its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Protobuf,
+    Json,
+}
+
+/// A message that stands in a request on its own.
+pub(super) trait Part: Message + Default {
+    /// Its full name, by which its descriptor is found.
+    const NAME: &'static str;
+}
+
+impl Part for Resource {
+    const NAME: &'static str = "opentelemetry.proto.resource.v1.Resource";
+}
+
+impl Part for InstrumentationScope {
+    const NAME: &'static str = "opentelemetry.proto.common.v1.InstrumentationScope";
+}
+
+impl Part for LogRecord {
+    const NAME: &'static str = "opentelemetry.proto.logs.v1.LogRecord";
+}
+
+impl Part for Span {
+    const NAME: &'static str = "opentelemetry.proto.trace.v1.Span";
+}
+
+impl Part for Metric {
+    const NAME: &'static str = "opentelemetry.proto.metrics.v1.Metric";
+}
+
+static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(opentelemetry_proto::DESCRIPTORS).expect("they come with the messages")
+});
+
+impl Encoding {
+    /// Reads a message.
+    pub(super) fn decode<T: Part>(self, bytes: &Bytes) -> Result<T, Unreadable> {
+        Ok(T::decode(self.to_protobuf::<T>(bytes)?)?)
+    }
+
+    /// The message in protobuf.
+    pub(super) fn to_protobuf<T: Part>(self, bytes: &Bytes) -> Result<Bytes, Unreadable> {
+        match self {
+            Self::Protobuf => Ok(bytes.clone()),
+            Self::Json => {
+                let message = read_json(descriptor(T::NAME), bytes)?;
+                Ok(message.encode_to_vec().into())
+            }
+        }
+    }
+}
+
+fn descriptor(name: &str) -> MessageDescriptor {
+    DESCRIPTORS.get_message_by_name(name).expect("the names are those of the messages")
+}
+
+fn read_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Unreadable> {
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let message =
+        DynamicMessage::deserialize_with_options(descriptor.clone(), &mut deserializer, &options);
+    let mut message = message?;
+    deserializer.end()?;
+    check_enums(&descriptor, &serde_json::from_slice(json)?)?;
+    read_ids_as_hex(&mut message)?;
+    Ok(message)
+}
+
+/// Who ignores unknown fields ignores unknown names of enums as well (ProtoJSON). Here they are mistakes.
+fn check_enums(descriptor: &MessageDescriptor, json: &serde_json::Value) -> Result<(), Unreadable> {
+    for (name, value) in json.as_object().into_iter().flatten() {
+        let field = descriptor.get_field_by_json_name(name);
+        let Some(field) = field.or_else(|| descriptor.get_field_by_name(name)) else { continue };
+        match field.kind() {
+            Kind::Enum(names)
+                if value.as_str().is_some_and(|name| names.get_value_by_name(name).is_none()) =>
+            {
+                return Err(Unreadable::bad("an enum", "a name or number that it has"));
+            }
+            Kind::Message(inner) => match value {
+                serde_json::Value::Array(items) => {
+                    items.iter().try_for_each(|item| check_enums(&inner, item))?;
+                }
+                value => check_enums(&inner, value)?,
+            },
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Ids have been read as base64, as all other bytes are. That is undone, and they are read as hex.
+fn read_ids_as_hex(message: &mut DynamicMessage) -> Result<(), Unreadable> {
+    for (field, value) in message.fields_mut() {
+        match value {
+            Value::Bytes(id)
+                if matches!(field.name(), "trace_id" | "span_id" | "parent_span_id") =>
+            {
+                let text = BASE64_STANDARD.encode(&id);
+                let bytes = const_hex::decode(text);
+                *id = bytes.map_err(|_| Unreadable::bad("an id", "hex digits"))?.into();
+            }
+            Value::Message(inner) => read_ids_as_hex(inner)?,
+            Value::List(items) => {
+                for item in items.iter_mut().filter_map(Value::as_message_mut) {
+                    read_ids_as_hex(item)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The three signals of OTLP, what they are called, and how a request shows which one it is.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+use super::encoding::Encoding;
+use super::outline::{self, Level};
+
+/// What a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Logs,
+    Traces,
+    Metrics,
+}
+
+impl Signal {
+    pub(crate) const ALL: [Self; 3] = [Self::Logs, Self::Traces, Self::Metrics];
+
+    /// The gRPC method that takes it.
+    pub(crate) fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+
+    /// The name in JSON of the count of what a partial success has left out.
+    pub(crate) fn rejected_member(self) -> &'static str {
+        match self {
+            Self::Logs => "rejectedLogRecords",
+            Self::Traces => "rejectedSpans",
+            Self::Metrics => "rejectedDataPoints",
+        }
+    }
+
+    /// Tells by its content what a request carries; logs if it carries nothing.
+    ///
+    /// JSON says so in its outermost name. In protobuf the three look alike down to the records: then those of the first
+    /// scope that has any decide. A span has ids of 16 and 8 bytes, a metric a name and data; what is neither is a log record,
+    /// which has numbers where those have names.
+    pub(crate) fn of(encoding: Encoding, body: &Bytes) -> Self {
+        match encoding {
+            Encoding::Json => outline::signal_of_json(body).unwrap_or(Self::Logs),
+            Encoding::Protobuf => match first_records(body) {
+                Some(records) if records.iter().all(is_span) => Self::Traces,
+                Some(records) if records.iter().all(is_metric) => Self::Metrics,
+                Some(_) | None => Self::Logs,
+            },
+        }
+    }
+}
+
+/// The records of the first scope that has any.
+fn first_records(body: &Bytes) -> Option<Vec<Bytes>> {
+    let (encoding, any) = (Encoding::Protobuf, Signal::Logs);
+    for resource in outline::resources(encoding, any, body).ok()? {
+        for scope in outline::resource(encoding, any, &resource).ok()?.inner {
+            let Level { inner: records, .. } = outline::scope(encoding, any, &scope).ok()?;
+            if !records.is_empty() {
+                return Some(records);
+            }
+        }
+    }
+    None
+}
+
+fn is_span(record: &Bytes) -> bool {
+    let span = Encoding::Protobuf.decode::<Span>(record);
+    span.is_ok_and(|span| span.trace_id.len() == 16 && span.span_id.len() == 8)
+}
+
+fn is_metric(record: &Bytes) -> bool {
+    let metric = Encoding::Protobuf.decode::<Metric>(record);
+    metric.is_ok_and(|metric| !metric.name.is_empty() && metric.data.is_some())
+}

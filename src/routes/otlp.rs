@@ -1,0 +1,53 @@
+//! `POST /v1/logs`, `/v1/traces`, `/v1/metrics`, and `/v1/otel` for exporters that know one address only: OTLP over HTTP.
+
+use warp::Filter;
+use warp::filters::BoxedFilter;
+
+use super::body::{self, Incoming};
+use super::intake::Intake;
+use super::{with_intake, writable};
+use crate::otlp::{self, Encoding, Signal};
+use crate::reply::{HttpResponse, Problem};
+
+pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
+    let logs = export(warp::path!("v1" / "logs").boxed(), Some(Signal::Logs), intake);
+    let traces = export(warp::path!("v1" / "traces").boxed(), Some(Signal::Traces), intake);
+    let metrics = export(warp::path!("v1" / "metrics").boxed(), Some(Signal::Metrics), intake);
+    let any = export(warp::path!("v1" / "otel").boxed(), None, intake);
+    logs.or(traces).unify().or(metrics).unify().or(any).unify().boxed()
+}
+
+/// A path that takes a signal; any, if it is not said which.
+fn export(
+    path: BoxedFilter<()>,
+    signal: Option<Signal>,
+    intake: &Intake,
+) -> BoxedFilter<(HttpResponse,)> {
+    let route = body::incoming()
+        .and(with_intake(intake))
+        .then(move |incoming: Incoming, intake: Intake| answer(signal, incoming, intake));
+    writable(path, route.boxed())
+}
+
+async fn answer(signal: Option<Signal>, incoming: Incoming, intake: Intake) -> HttpResponse {
+    // Who sends something else is answered in JSON, which people can read.
+    let encoding = incoming.otlp_encoding();
+    let answered = encoding.as_ref().copied().unwrap_or(Encoding::Json);
+    match read(signal, encoding, incoming, &intake).await {
+        Ok((signal, outcome)) => otlp::respond(signal, answered, Ok(outcome)),
+        Err(problem) => otlp::respond(signal.unwrap_or(Signal::Logs), answered, Err(problem)),
+    }
+}
+
+async fn read(
+    signal: Option<Signal>,
+    encoding: Result<Encoding, Problem>,
+    incoming: Incoming,
+    intake: &Intake,
+) -> Result<(Signal, otlp::Outcome), Problem> {
+    let encoding = encoding?;
+    let body = incoming.read_bytes(intake).await?;
+    let (bytes, _room) = body.into_parts();
+    let signal = signal.unwrap_or_else(|| Signal::of(encoding, &bytes));
+    Ok((signal, otlp::accept(signal, encoding, &bytes, intake).await?))
+}

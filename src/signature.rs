@@ -1,0 +1,101 @@
+//! Webhook signatures: `X-Signature`, the HMAC-SHA256 of the body as it was sent, in base64 (Stalwart, "Webhooks").
+//!
+//! Several keys may be good at once, so that one can be replaced by another without losing an event.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use warp::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use warp::http::{HeaderMap, StatusCode};
+
+use crate::reply::Problem;
+
+/// The header that carries the signature.
+const HEADER: &str = "x-signature";
+
+/// The keys of which one must have signed a body. None: nobody need sign.
+#[derive(Clone, Default)]
+pub(crate) struct WebhookKeys(Arc<[Hmac<Sha256>]>);
+
+impl fmt::Debug for WebhookKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookKeys({})", self.0.len())
+    }
+}
+
+impl WebhookKeys {
+    pub(crate) fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
+        let key = |key: &str| {
+            Hmac::new_from_slice(key.as_bytes()).expect("an HMAC takes keys of any length")
+        };
+        Self(keys.into_iter().map(key).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Refuses a body that none of the keys has signed. All are tried, in a time that does not tell how far they matched.
+    pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+        let Some(signature) = headers.get(HEADER) else {
+            return Err(unauthorized("X-Signature is missing"));
+        };
+        let signature = BASE64_STANDARD.decode(signature.as_bytes().trim_ascii());
+        let signature = signature
+            .map_err(|_| unauthorized("X-Signature: expected the HMAC-SHA256 in base64"))?;
+        let is_by = |key: &Hmac<Sha256>| {
+            let mut mac = key.clone();
+            mac.update(body);
+            mac.verify_slice(&signature).is_ok()
+        };
+        let is_good = self.0.iter().fold(false, |is_good, key| is_good | is_by(key));
+        if is_good { Ok(()) } else { Err(unauthorized("X-Signature is not by any key known here")) }
+    }
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    // RFC 9110, section 11.6.1: a 401 says what would do.
+    let challenge = HeaderValue::from_static("HMAC-SHA256 header=\"X-Signature\"");
+    Problem::new(StatusCode::UNAUTHORIZED, detail).with_header(WWW_AUTHENTICATE, challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(signature: &str) -> HeaderMap {
+        [(HEADER.parse().unwrap(), signature.parse().unwrap())].into_iter().collect()
+    }
+
+    /// RFC 4231, section 4.3.
+    const JEFE: &str = "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=";
+
+    #[test]
+    fn any_of_the_keys_will_do_and_no_other() {
+        let body = b"what do ya want for nothing?";
+        for (keys, is_good) in [
+            (vec!["Jefe"], true),
+            (vec!["new", "Jefe"], true),
+            (vec!["Jefe", "new"], true),
+            (vec!["jefe"], false),
+            (vec![""], false),
+        ] {
+            let keys = WebhookKeys::new(keys);
+            assert_eq!(keys.verify(&signed(JEFE), body).is_ok(), is_good, "{keys:?}");
+            assert!(keys.verify(&signed(JEFE), b"something else").is_err());
+            assert!(keys.verify(&signed(""), body).is_err());
+            assert!(keys.verify(&signed("W9zB"), body).is_err());
+            assert!(keys.verify(&signed("not base64"), body).is_err());
+            assert!(keys.verify(&HeaderMap::new(), body).is_err());
+        }
+    }
+
+    #[test]
+    fn keys_are_never_shown() {
+        assert_eq!(format!("{:?}", WebhookKeys::new(["s3cret"])), "WebhookKeys(1)");
+    }
+}
