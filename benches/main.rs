@@ -3,7 +3,14 @@
 mod fanout;
 mod filter;
 mod ingest;
+mod otlp;
 mod sample;
 mod sse;
 
-criterion::criterion_main!(filter::benches, sse::benches, ingest::benches, fanout::benches);
+criterion::criterion_main!(
+    filter::benches,
+    sse::benches,
+    ingest::benches,
+    otlp::benches,
+    fanout::benches
+);

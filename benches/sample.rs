@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use async_compression::tokio::bufread::ZstdDecoder;
 use telemetry_hub_actors::{Delivered, Event, HubConfig, HubHandle, TraceQuery, event::json};
+use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 
 /// A line of NDJSON.
@@ -19,6 +21,13 @@ pub(crate) fn line(number: usize) -> String {
 /// The first `count` lines.
 pub(crate) fn lines(count: usize) -> Vec<String> {
     (0..count).map(line).collect()
+}
+
+/// What zstd has compressed.
+pub(crate) async fn decompress(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let read = ZstdDecoder::new(bytes).read_to_string(&mut text).await;
+    read.map(|_| text).expect("it is compressed text")
 }
 
 pub(crate) fn runtime() -> Runtime {
