@@ -16,6 +16,7 @@ use crate::hub_core::{CreditNote, HubCore};
 use crate::match_index;
 use crate::matches::InFlight;
 use crate::subscriber::SubscriberMessage;
+use crate::timer::Timer;
 
 #[derive(Debug)]
 pub(crate) enum CollectorMessage {
@@ -38,6 +39,7 @@ pub(crate) struct Collector;
 pub(crate) struct CollectorState {
     core: Arc<HubCore>,
     last_routed: Option<Instant>,
+    timer: Option<Timer>,
 }
 
 /// When to route the next batch.
@@ -58,7 +60,7 @@ impl Actor for Collector {
         _myself: ActorRef<Self::Msg>,
         core: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(CollectorState { core, last_routed: None })
+        Ok(CollectorState { core, last_routed: None, timer: None })
     }
 
     async fn handle(
@@ -87,14 +89,15 @@ impl Actor for Collector {
 
 impl CollectorState {
     /// Sees to it that what is left will be routed.
-    fn schedule(&self, myself: &ActorRef<CollectorMessage>) {
+    fn schedule(&mut self, myself: &ActorRef<CollectorMessage>) {
         match self.when_to_route() {
             // A collector that cannot send to itself is being stopped.
             When::Now => {
                 myself.cast(CollectorMessage::Route).ok();
             }
             When::At(instant) => {
-                myself.send_after(instant - Instant::now(), || CollectorMessage::Route);
+                let delay = instant - Instant::now();
+                self.timer = Some(Timer::start(delay, myself, || CollectorMessage::Route));
             }
             When::Later => {}
         }
@@ -170,7 +173,7 @@ mod tests {
     async fn it_goes_no_further_ahead_than_credit_goes() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
         core.log.accept(vec![(NewEvent::new("a"), 100)], jiff::Timestamp::now());
-        let collector = CollectorState { core: Arc::clone(&core), last_routed: None };
+        let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
         let mut notes = Vec::new();
         while core.credit.is_left() {
             assert!(matches!(collector.when_to_route(), When::Now));

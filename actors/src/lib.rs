@@ -50,6 +50,7 @@ pub mod sse;
 mod stats;
 mod subscriber;
 mod subscription;
+mod timer;
 mod value;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

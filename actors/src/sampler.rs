@@ -17,6 +17,7 @@ use crate::metrics_slot::MetricsFrame;
 use crate::metrics_subscriber::Roster;
 use crate::selection::Selection;
 use crate::subscriber::SubscriberId;
+use crate::timer::Timer;
 
 #[derive(Debug)]
 pub(crate) enum SamplerMessage {
@@ -43,6 +44,7 @@ pub(crate) struct SamplerState {
     roster: Arc<Roster>,
     /// When the tick was due that comes next, whenever it really comes.
     next_tick: Instant,
+    timer: Option<Timer>,
     previous: Option<Totals>,
 }
 
@@ -64,7 +66,8 @@ impl Actor for Sampler {
     ) -> Result<Self::State, ActorProcessingErr> {
         let SamplerArguments { core, interval, roster } = arguments;
         myself.cast(SamplerMessage::Tick)?;
-        Ok(SamplerState { core, interval, roster, next_tick: Instant::now(), previous: None })
+        let next_tick = Instant::now();
+        Ok(SamplerState { core, interval, roster, next_tick, timer: None, previous: None })
     }
 
     async fn handle(
@@ -76,7 +79,8 @@ impl Actor for Sampler {
         match message {
             SamplerMessage::Tick => {
                 state.tick();
-                myself.send_after(state.until_next_tick(), || SamplerMessage::Tick);
+                let delay = state.until_next_tick();
+                state.timer = Some(Timer::start(delay, &myself, || SamplerMessage::Tick));
             }
             SamplerMessage::Welcome(id) => state.welcome(id),
             #[cfg(feature = "fault-injection")]
