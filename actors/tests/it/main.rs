@@ -10,6 +10,7 @@
 mod flow;
 mod harness;
 mod law;
+mod lifecycle;
 mod metrics;
 mod replay;
 mod supervision;
