@@ -1,5 +1,6 @@
 //! The command line. A bad option is exit code 2, any other failure 1.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -40,6 +41,7 @@ Examples:
   curl http://127.0.0.1:8787/api/telemetry/events -H 'Content-Type: application/json' \\
        -d '{\"type\":\"hello\",\"text\":\"it works\"}'
   journalctl -f -o json | telemetry-hub send
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8787 your-program
 
 Filters, in the query of /api/telemetry/traces/live:
   filter=TEXT           TEXT stands anywhere in the event
@@ -99,7 +101,8 @@ fn log_to_stderr() -> Result<(), ParseError> {
         Ok(directives) => EnvFilter::try_new(directives)?,
         Err(_) => EnvFilter::new("warn"),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let (stderr, colour) = (std::io::stderr, std::io::stderr().is_terminal());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colour).init();
     Ok(())
 }
 

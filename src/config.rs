@@ -24,7 +24,7 @@ const ENV_PREFIX: &str = "TELEMETRY_HUB_";
 /// Kubernetes has set it because there is a Service called `telemetry-hub`.
 fn is_something_else(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    matches!(name.as_str(), "config" | "log" | "url" | "port")
+    matches!(name.as_str(), "config" | "log" | "url" | "webhook_key" | "port")
         || name.starts_with("service_")
         || name.starts_with("port_")
 }
@@ -391,6 +391,30 @@ mod tests {
             assert!(defaults.lines().count() > 15);
             let settings = Settings::load(None, &json!({})).unwrap();
             assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn keys_are_texts_and_never_shown() {
+        Jail::expect_with(|jail| {
+            let variable = "TELEMETRY_HUB_WEBHOOK_KEYS";
+            let load = || Settings::load(None, &json!({}));
+            for (written, keys) in
+                [("s3cret", 1), (r#"["old", "new"]"#, 2), (r#""0123""#, 1), ("[]", 0)]
+            {
+                jail.set_env(variable, written);
+                let settings = load().unwrap();
+                assert_eq!(settings.webhook_keys.0.len(), keys, "{written}");
+                assert!(!format!("{settings:?}").contains("s3cret"));
+            }
+            for written in ["12345", r#"["good", 12345]"#, r#"["good", ""]"#, "{a=12345}"] {
+                jail.set_env(variable, written);
+                let error = load().unwrap_err().to_string();
+                assert!(error.to_lowercase().contains("webhook_keys"), "{error}");
+                assert!(!error.contains("12345") && !error.contains("good"), "{error}");
+            }
             Ok(())
         });
     }

@@ -19,6 +19,8 @@ use interrupts::Interrupts;
 use publisher::{Endpoint, PublishError, Publisher};
 use recognise::{Format, Recogniser};
 
+use crate::signature::WebhookKey;
+
 mod answer;
 mod backoff;
 mod batch;
@@ -59,6 +61,10 @@ pub(super) struct SendOptions {
     /// How long to try again while the hub cannot be reached or has no room, before giving up
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     retry_for: Duration,
+    /// The key to sign with, if the hub asks for signed events (X-Signature). Other users of the machine can see it here; the
+    /// environment hides it
+    #[arg(long, value_name = "KEY", env = "TELEMETRY_HUB_WEBHOOK_KEY", hide_env_values = true)]
+    webhook_key: Option<String>,
     /// No progress and no summary; lines that were not accepted are still reported
     #[arg(long, short)]
     quiet: bool,
@@ -99,7 +105,8 @@ pub(super) async fn run(options: SendOptions) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot open {}", options.file.display()))?;
     let console = Console::on_stderr(&input, options.quiet);
     let publisher = Publisher::new(options.url, options.retry_for, &console)
-        .context("cannot set up the HTTP client")?;
+        .context("cannot set up the HTTP client")?
+        .signing_with(options.webhook_key.as_deref().map(WebhookKey::new));
     let recogniser = Recogniser::new(options.format, options.kind);
     let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
 

@@ -57,12 +57,13 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<ExitCode> {
     let server = Server::bind(settings).await?;
     let stop = asked_to_stop()?;
     // Whoever started it may have closed its output: that is no reason not to serve.
-    std::io::stdout().write_all(welcome(server.address()).as_bytes()).ok();
+    std::io::stdout().write_all(welcome(&server).as_bytes()).ok();
     server.run(stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn welcome(address: SocketAddr) -> String {
+fn welcome(server: &Server) -> String {
+    let address = server.address();
     let hub = format!("http://{}", reachable(address));
     let json = "-H 'Content-Type: application/json'";
     let mut text = format!(
@@ -73,14 +74,23 @@ fn welcome(address: SocketAddr) -> String {
   metrics  curl -N '{hub}/api/telemetry/metrics/live?interval=1'
   send     curl {hub}/api/telemetry/events {json} -d '{{\"type\":\"hello\",\"text\":\"it works\"}}'
            journalctl -f -o json | telemetry-hub send --url {hub}
+  otlp     {otlp}
 
 ",
         version = env!("CARGO_PKG_VERSION"),
+        otlp = otlp_addresses(server),
     );
     if !address.ip().is_loopback() {
         text.push_str("  Anyone who can reach this address can read and write here.\n\n");
     }
     text
+}
+
+/// Where exporters of OpenTelemetry find the hub.
+fn otlp_addresses(server: &Server) -> String {
+    let url = |address| format!("http://{}", reachable(address));
+    let [http, grpc] = server.otlp_addresses().map(|address| address.unwrap_or(server.address()));
+    format!("{} (HTTP), {} (gRPC)", url(http), url(grpc))
 }
 
 /// An address to paste: one that listens everywhere is not one to connect to.

@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -12,6 +12,8 @@ use crate::harness::within_patience;
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
     command.args(arguments).kill_on_drop(true);
+    // Tests run side by side, and the usual ports are there once.
+    command.env("TELEMETRY_HUB_OTLP_HTTP", "off").env("TELEMETRY_HUB_OTLP_GRPC", "off");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -39,7 +41,7 @@ async fn it_prints_where_to_look_and_ends_cleanly_when_told() {
     for name in ["-TERM", "-INT"] {
         let (mut child, address, mut lines) = start(&["--listen", "127.0.0.1:0"]).await;
         let mut text = String::new();
-        while !text.contains("send") {
+        while !text.contains("otlp") {
             text.push_str(&within_patience(lines.next_line()).await.unwrap().unwrap());
         }
         assert!(text.contains(&format!("curl -N '{address}/api/telemetry/traces/live'")), "{text}");
@@ -96,6 +98,8 @@ async fn bad_options_and_settings_end_with_2_and_their_name() {
         (vec!["--listen", "nowhere"], "--listen"),
         (vec!["--drain-timeout", "soon"], "drain_timeout"),
         (vec!["--config", "/no/such/file.toml"], "/no/such/file.toml"),
+        (vec!["--otlp-http", "sometimes"], "otlp_http"),
+        (vec!["--webhook-key", ""], "webhook_keys"),
     ] {
         let output = run(&arguments).await;
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -165,4 +169,41 @@ async fn sending_a_file_brings_its_lines_to_whoever_watches() {
     assert_eq!(events[1]["data"], json!({"n": 2}));
     assert_eq!(events[2]["text"], "plain text");
     drop(child);
+}
+
+#[tokio::test]
+async fn a_hub_with_a_key_takes_only_what_is_signed_with_it() {
+    let (child, address, _lines) =
+        start(&["--listen", "127.0.0.1:0", "--webhook-key", "old", "--webhook-key", "new"]).await;
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("signed.log");
+    tokio::fs::write(&file, "a line\n").await.unwrap();
+    for (key, code) in [(None, 1), (Some("wrong"), 1), (Some("old"), 0), (Some("new"), 0)] {
+        let mut send = program(&["send", "--url", &address, file.to_str().unwrap()]);
+        if let Some(key) = key {
+            send.env("TELEMETRY_HUB_WEBHOOK_KEY", key);
+        }
+        let output = within_patience(send.output()).await.unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{key:?}: {stderr}");
+        assert_eq!(stderr.contains("X-Signature"), code == 1, "{stderr}");
+    }
+    drop(child);
+}
+
+#[tokio::test]
+async fn usual_ports_that_are_taken_are_a_warning_and_ports_asked_for_an_error() {
+    let taken = TcpListener::bind("127.77.1.1:4317").await.unwrap();
+    let hub = ["--listen", "127.77.1.1:0", "--otlp-grpc", "auto", "--otlp-http", "off"];
+    let (mut child, _, _) = start(&hub).await;
+    signal(&child, "-TERM").await;
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(0));
+    let warning = "WARN telemetry_hub::server: cannot listen on 127.77.1.1:4317: ";
+    assert!(stderr.contains(warning), "{stderr}");
+    let output = run(&["--listen", "127.77.1.1:0", "--otlp-grpc", "127.77.1.1:4317"]).await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.starts_with("telemetry-hub: cannot listen on 127.77.1.1:4317: "), "{stderr}");
+    drop(taken);
 }

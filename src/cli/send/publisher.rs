@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::batch::Batch;
 use super::console::Console;
 use crate::error_chain::error_chain;
+use crate::signature::{self, WebhookKey};
 
 const EVENTS_PATH: [&str; 3] = ["api", "telemetry", "events"];
 
@@ -81,6 +82,7 @@ pub(super) enum PublishError {
 pub(super) struct Publisher<'a> {
     client: Client,
     endpoint: Endpoint,
+    key: Option<WebhookKey>,
     retry_for: Duration,
     console: &'a Console,
 }
@@ -99,7 +101,13 @@ impl<'a> Publisher<'a> {
         if endpoint.is_on_this_host() {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build()?, endpoint, retry_for, console })
+        Ok(Self { client: builder.build()?, endpoint, key: None, retry_for, console })
+    }
+
+    /// With a key that every body is signed with.
+    pub(super) fn signing_with(mut self, key: Option<WebhookKey>) -> Self {
+        self.key = key;
+        self
     }
 
     pub(super) fn console(&self) -> &'a Console {
@@ -168,11 +176,14 @@ impl<'a> Publisher<'a> {
     }
 
     async fn try_post(&self, batch: &Batch) -> reqwest::Result<Answer> {
-        let request = self
+        let mut request = self
             .client
             .post(self.endpoint.0.clone())
             .header(CONTENT_TYPE, "application/x-ndjson")
             .body(batch.body.clone());
+        if let Some(key) = &self.key {
+            request = request.header(signature::HEADER, key.sign(&batch.body));
+        }
         let mut response = request.send().await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
