@@ -19,6 +19,7 @@ pub(crate) use signal::Signal;
 
 mod answer;
 mod attributes;
+mod buckets;
 mod context;
 mod encoding;
 pub(crate) mod grpc;
@@ -95,6 +96,9 @@ pub(crate) async fn accept(
     intake: &Intake,
 ) -> Result<Outcome, Problem> {
     let turn = intake.turn_to_parse().await?;
+    if signal == Signal::Metrics {
+        intake.check_ready()?;
+    }
     let mut export = Export { signal, encoding, intake, outcome: Outcome::default() };
     let mut events = Events::default();
     export.read(body, &mut events).await?;

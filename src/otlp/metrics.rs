@@ -6,16 +6,16 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
-use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality as Temporality, DataPointFlags, ExponentialHistogramDataPoint,
     HistogramDataPoint, Metric, NumberDataPoint, SummaryDataPoint,
 };
 use prost::Message;
-use telemetry_hub_actors::{Bucket, Distribution, Measurement, Shape, Source};
+use telemetry_hub_actors::{Distribution, Measurement, Shape, Source};
 
 use super::attributes::Members;
+use super::buckets::{explicit_buckets, exponential_buckets};
 use super::context::Context;
 use super::encoding::Encoding;
 use super::{Outcome, Unreadable};
@@ -133,6 +133,17 @@ struct Position {
     at: u64,
 }
 
+/// All kinds of point have these fields, and no trait in common.
+macro_rules! position {
+    ($point:ident) => {
+        Position {
+            attributes: $point.attributes,
+            started: $point.start_time_unix_nano,
+            at: $point.time_unix_nano,
+        }
+    };
+}
+
 impl Reader<'_> {
     /// What a point says; nothing if it only says that there is no value any more.
     fn measurement(&self, data: &Data, bytes: &Bytes) -> Result<Option<Measurement>, Unreadable> {
@@ -163,11 +174,7 @@ impl Reader<'_> {
         let name = &self.metric.name;
         let measurement = match (sum.is_monotonic, sum.is_cumulative()?) {
             (true, true) => {
-                let position = Position {
-                    attributes: point.attributes,
-                    started: point.start_time_unix_nano,
-                    at: point.time_unix_nano,
-                };
+                let position = position!(point);
                 return Ok(Some(self.total(Measurement::counter_total(name, value), position)));
             }
             (true, false) => Measurement::counter(name, value),
@@ -192,11 +199,7 @@ impl Reader<'_> {
             max: point.max,
             shape: Shape::Buckets(explicit_buckets(&point.explicit_bounds, &point.bucket_counts)?),
         };
-        let position = Position {
-            attributes: point.attributes,
-            started: point.start_time_unix_nano,
-            at: point.time_unix_nano,
-        };
+        let position = position!(point);
         self.distribution(points, distribution, position)
     }
 
@@ -215,11 +218,7 @@ impl Reader<'_> {
             max: point.max,
             shape: Shape::Buckets(exponential_buckets(&point)?),
         };
-        let position = Position {
-            attributes: point.attributes,
-            started: point.start_time_unix_nano,
-            at: point.time_unix_nano,
-        };
+        let position = position!(point);
         self.distribution(points, distribution, position)
     }
 
@@ -235,11 +234,7 @@ impl Reader<'_> {
             max: None,
             shape: Shape::Quantiles(quantiles.collect()),
         };
-        let position = Position {
-            attributes: point.attributes,
-            started: point.start_time_unix_nano,
-            at: point.time_unix_nano,
-        };
+        let position = position!(point);
         let total = Measurement::distribution_total(&self.metric.name, distribution);
         Ok(Some(self.total(total, position)))
     }
@@ -304,50 +299,4 @@ fn number(point: &NumberDataPoint) -> Result<Option<f64>, Unreadable> {
 
 fn has_no_value(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 != 0
-}
-
-/// One bound less than there are buckets; neither, if only count and sum are kept.
-fn explicit_buckets(bounds: &[f64], counts: &[u64]) -> Result<Vec<Bucket>, Unreadable> {
-    if counts.is_empty() && bounds.is_empty() {
-        return Ok(Vec::new());
-    }
-    if counts.len() != bounds.len() + 1 {
-        return Err(Unreadable::bad("bucketCounts", "one more than explicitBounds"));
-    }
-    if !bounds.is_sorted() {
-        return Err(Unreadable::bad("explicitBounds", "increasing numbers"));
-    }
-    let lowers = std::iter::once(f64::NEG_INFINITY).chain(bounds.iter().copied());
-    let uppers = bounds.iter().copied().chain(std::iter::once(f64::INFINITY));
-    let buckets = lowers.zip(uppers).zip(counts);
-    Ok(buckets.map(|((lower, upper), count)| Bucket { lower, upper, count: *count }).collect())
-}
-
-/// The buckets that hold anything, from the least to the greatest.
-fn exponential_buckets(point: &ExponentialHistogramDataPoint) -> Result<Vec<Bucket>, Unreadable> {
-    let width = (-f64::from(point.scale)).exp2();
-    let bound = |index: i64| (index as f64 * width).exp2().min(f64::MAX);
-    let side = |buckets: &Option<Buckets>| -> Vec<Bucket> {
-        let Some(Buckets { offset, bucket_counts }) = buckets else { return Vec::new() };
-        let indexes = i64::from(*offset)..;
-        let buckets = indexes.zip(bucket_counts).filter(|(_, count)| **count > 0);
-        let bucket = |(index, count): (i64, &u64)| Bucket {
-            lower: bound(index),
-            upper: bound(index + 1),
-            count: *count,
-        };
-        buckets.map(bucket).collect()
-    };
-    if point.zero_threshold.is_nan() || point.zero_threshold < 0.0 {
-        return Err(Unreadable::bad("zeroThreshold", "a number from 0 up"));
-    }
-    let mirrored = |bucket: Bucket| Bucket { lower: -bucket.upper, upper: -bucket.lower, ..bucket };
-    let zero = Bucket {
-        lower: -point.zero_threshold,
-        upper: point.zero_threshold,
-        count: point.zero_count,
-    };
-    let negative = side(&point.negative).into_iter().rev().map(mirrored);
-    let zero = Some(zero).filter(|zero| zero.count > 0);
-    Ok(negative.chain(zero).chain(side(&point.positive)).collect())
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_hub_actors::{HubHandle, Measurement};
+use telemetry_hub_actors::{HubHandle, IngestError, Measurement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::HeaderMap;
 
@@ -62,6 +62,11 @@ impl Intake {
     pub(crate) fn count(&self, series: &str, number: usize) {
         let counted = self.hub.record(Measurement::counter(series, number as f64));
         counted.expect("the name is good, and not reserved");
+    }
+
+    /// Refuses what the hub itself would not: measurements that would go with it.
+    pub(crate) fn check_ready(&self) -> Result<(), Problem> {
+        if self.hub.is_ready() { Ok(()) } else { Err(IngestError::ShuttingDown.into()) }
     }
 
     /// Refuses a body without a good signature.

@@ -43,6 +43,7 @@ enum MetricError {
 async fn accept(incoming: Incoming, intake: &Intake) -> Result<HttpResponse, Problem> {
     let body = incoming.read(intake).await?;
     let _turn = intake.turn_to_parse().await?;
+    intake.check_ready()?;
     let limit = intake.hub.config().max_event_bytes;
     let record = |item: &[u8]| -> Result<(), MetricError> {
         if item.len() > limit {

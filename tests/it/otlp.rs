@@ -279,6 +279,10 @@ async fn a_drain_refuses_what_comes_and_says_when_to_come_back() {
     let error = export(&server, one).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.get_details_retry_info().is_some());
+    // Metrics would be lost with the hub.
+    for path in ["/v1/metrics", "/api/telemetry/metrics"] {
+        assert_eq!(server.post_to(path, "application/json", "{}").await.status(), 503, "{path}");
+    }
     let hub = server.hub.clone();
     eventually(|| hub.stats().received == 1).await;
 }
