@@ -11,7 +11,7 @@ use crate::reply::Problem;
 use crate::routes::Intake;
 
 use context::Context;
-use outline::Level;
+use outline::{Level, Parts};
 
 pub(crate) use answer::respond;
 pub(crate) use encoding::Encoding;
@@ -35,6 +35,9 @@ const RECORDS_AT_A_TIME: usize = 256;
 /// How many reasons for rejection are told; the count is always exact.
 const MAX_TOLD_REASONS: usize = 3;
 
+/// How long a reason may be: prost names every level of a nested value.
+const MAX_REASON_BYTES: usize = 300;
+
 /// The series that counts what was rejected.
 const REJECTED: &str = "server.otlp.rejected";
 
@@ -43,6 +46,8 @@ const REJECTED: &str = "server.otlp.rejected";
 pub(crate) enum Unreadable {
     #[error("not valid protobuf")]
     Protobuf(#[from] prost::DecodeError),
+    #[error("not valid protobuf: a field is cut off, or of no type that there is")]
+    Wire,
     #[error("not valid JSON")]
     Json(#[from] serde_json::Error),
     #[error("{member}: expected {expected}")]
@@ -76,7 +81,8 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn reject(&mut self, records: usize, error: &Unreadable) {
         self.rejected += records;
-        let reason = error_chain(error);
+        let mut reason = error_chain(error);
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         if self.reasons.len() < MAX_TOLD_REASONS && !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
@@ -98,6 +104,8 @@ pub(crate) async fn accept(
     let turn = intake.turn_to_parse().await?;
     if signal == Signal::Metrics {
         intake.check_ready()?;
+        // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
+        outline::check(encoding, signal, body)?;
     }
     let mut export = Export { signal, encoding, intake, outcome: Outcome::default() };
     let mut events = Events::default();
@@ -132,15 +140,16 @@ struct Events {
 
 impl Export<'_> {
     async fn read(&mut self, body: &Bytes, events: &mut Events) -> Result<(), Problem> {
-        for resource in outline::resources(self.encoding, self.signal, body)? {
-            let Level { head: resource, inner: scopes } =
-                outline::resource(self.encoding, self.signal, &resource)?;
-            let resource = context::resource(self.encoding, resource, self.limit())?;
-            for scope in scopes {
-                let Level { head: scope, inner: records } =
-                    outline::scope(self.encoding, self.signal, &scope)?;
-                let context = Context::new(self.encoding, &resource, scope, self.limit())?;
-                self.read_records(&records, &context, events).await?;
+        let (encoding, signal, limit) = (self.encoding, self.signal, self.limit());
+        for bytes in outline::resources(encoding, signal, body)? {
+            let bytes = bytes?;
+            let Level { head, inner: scopes } = outline::resource(encoding, signal, &bytes)?;
+            let resource = context::resource(encoding, head, limit)?;
+            for bytes in scopes {
+                let bytes = bytes?;
+                let Level { head, inner: records } = outline::scope(encoding, signal, &bytes)?;
+                let context = Context::new(encoding, &resource, head, limit)?;
+                self.read_records(records, &context, events).await?;
             }
         }
         Ok(())
@@ -148,24 +157,32 @@ impl Export<'_> {
 
     async fn read_records(
         &mut self,
-        records: &[Bytes],
+        records: Parts<'_>,
         context: &Context<'_>,
         events: &mut Events,
     ) -> Result<(), Problem> {
-        for (index, record) in records.iter().enumerate() {
+        for (index, record) in records.enumerate() {
             if index % RECORDS_AT_A_TIME == RECORDS_AT_A_TIME - 1 {
                 tokio::task::yield_now().await;
             }
+            let record = record?;
             match self.signal {
-                Signal::Logs => self.take_event(logs::read(self.encoding, record, context), events),
+                Signal::Logs => {
+                    self.take_event(logs::read(self.encoding, &record, context), events)?;
+                }
                 Signal::Traces => {
-                    self.take_event(spans::read(self.encoding, record, context), events)
+                    self.take_event(spans::read(self.encoding, &record, context), events)?;
                 }
                 Signal::Metrics => {
-                    metrics::record(self.encoding, record, context, self.intake, &mut self.outcome);
-                    Ok(())
+                    metrics::record(
+                        self.encoding,
+                        &record,
+                        context,
+                        self.intake,
+                        &mut self.outcome,
+                    );
                 }
-            }?;
+            }
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use super::attributes::Members;
 use super::buckets::{explicit_buckets, exponential_buckets};
 use super::context::Context;
 use super::encoding::Encoding;
+use super::outline::{Fields, Parts};
 use super::{Outcome, Unreadable};
 use crate::routes::Intake;
 
@@ -35,30 +36,32 @@ struct MetricOutline {
     data: Option<Data>,
 }
 
+/// The data, still encoded.
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum Data {
-    #[prost(message, tag = "5")]
-    Gauge(Points),
-    #[prost(message, tag = "7")]
-    Sum(Points),
-    #[prost(message, tag = "9")]
-    Histogram(Points),
-    #[prost(message, tag = "10")]
-    ExponentialHistogram(Points),
-    #[prost(message, tag = "11")]
-    Summary(Points),
+    #[prost(bytes = "bytes", tag = "5")]
+    Gauge(Bytes),
+    #[prost(bytes = "bytes", tag = "7")]
+    Sum(Bytes),
+    #[prost(bytes = "bytes", tag = "9")]
+    Histogram(Bytes),
+    #[prost(bytes = "bytes", tag = "10")]
+    ExponentialHistogram(Bytes),
+    #[prost(bytes = "bytes", tag = "11")]
+    Summary(Bytes),
 }
 
-/// What the kinds of data have in common: they number their fields alike.
+/// What the kinds of data say of their points: they number their fields alike.
 #[derive(Clone, PartialEq, Message)]
-struct Points {
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    points: Vec<Bytes>,
+struct Aggregation {
     #[prost(enumeration = "Temporality", tag = "2")]
     temporality: i32,
     #[prost(bool, tag = "3")]
     is_monotonic: bool,
 }
+
+/// The number that the list of points has in all kinds of data.
+const POINTS: u32 = 1;
 
 /// Records every data point of a metric that can be read.
 pub(super) fn record(
@@ -68,31 +71,37 @@ pub(super) fn record(
     intake: &Intake,
     outcome: &mut Outcome,
 ) {
-    let metric = match outline(encoding, bytes) {
-        Ok(metric) => metric,
+    let (metric, data, aggregation) = match outline(encoding, bytes) {
+        Ok(outline) => outline,
         Err(error) => return outcome.reject(count_points(encoding, bytes), &error),
     };
-    let Some(data) = &metric.data else {
-        return outcome.reject(1, &Unreadable::bad("data", "one of the kinds of metric"));
-    };
-    let reader = Reader { metric: &metric, context, limit: intake.hub.config().max_event_bytes };
-    for point in data.points() {
-        match reader.measurement(data, point) {
-            Ok(Some(measurement)) => match intake.hub.record(measurement) {
-                Ok(()) => outcome.accepted += 1,
-                Err(error) => outcome.reject(1, &error.into()),
-            },
-            Ok(None) => outcome.accepted += 1,
+    let limit = intake.hub.config().max_event_bytes;
+    let reader = Reader { metric: &metric, data: &data, aggregation, context, limit };
+    for point in (Parts::Protobuf { fields: Fields::of(data.bytes()), number: POINTS }) {
+        let measurement = point.and_then(|point| reader.measurement(&point));
+        let recorded = match measurement {
+            Ok(Some(measurement)) => intake.hub.record(measurement).map_err(Unreadable::from),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match recorded {
+            Ok(()) => outcome.accepted += 1,
             Err(error) => outcome.reject(1, &error),
         }
     }
 }
 
-fn outline(encoding: Encoding, bytes: &Bytes) -> Result<MetricOutline, Unreadable> {
+fn outline(
+    encoding: Encoding,
+    bytes: &Bytes,
+) -> Result<(MetricOutline, Data, Aggregation), Unreadable> {
     if encoding == Encoding::Json && bytes.len() > MAX_JSON_BYTES {
         return Err(Unreadable::TooLarge { size: bytes.len(), limit: MAX_JSON_BYTES });
     }
-    Ok(MetricOutline::decode(encoding.to_protobuf::<Metric>(bytes)?)?)
+    let mut metric = MetricOutline::decode(encoding.to_protobuf::<Metric>(bytes)?)?;
+    let data = metric.data.take().ok_or(Unreadable::bad("data", "one of the kinds of metric"))?;
+    let aggregation = Aggregation::decode(data.bytes().clone())?;
+    Ok((metric, data, aggregation))
 }
 
 /// How many data points a metric has that cannot be read, as far as that can be told; a metric is at least one.
@@ -109,19 +118,21 @@ fn count_points(encoding: Encoding, bytes: &Bytes) -> usize {
 }
 
 impl Data {
-    fn points(&self) -> &[Bytes] {
-        let (Self::Gauge(points)
-        | Self::Sum(points)
-        | Self::Histogram(points)
-        | Self::ExponentialHistogram(points)
-        | Self::Summary(points)) = self;
-        &points.points
+    fn bytes(&self) -> &Bytes {
+        let (Self::Gauge(bytes)
+        | Self::Sum(bytes)
+        | Self::Histogram(bytes)
+        | Self::ExponentialHistogram(bytes)
+        | Self::Summary(bytes)) = self;
+        bytes
     }
 }
 
 /// Reads the data points of one metric.
 struct Reader<'a> {
     metric: &'a MetricOutline,
+    data: &'a Data,
+    aggregation: Aggregation,
     context: &'a Context<'a>,
     limit: usize,
 }
@@ -146,20 +157,19 @@ macro_rules! position {
 
 impl Reader<'_> {
     /// What a point says; nothing if it only says that there is no value any more.
-    fn measurement(&self, data: &Data, bytes: &Bytes) -> Result<Option<Measurement>, Unreadable> {
+    fn measurement(&self, bytes: &Bytes) -> Result<Option<Measurement>, Unreadable> {
         if bytes.len() > self.limit {
             return Err(Unreadable::TooLarge { size: bytes.len(), limit: self.limit });
         }
-        match data {
-            Data::Gauge(_) => self.gauge(NumberDataPoint::decode(bytes.clone())?),
-            Data::Sum(sum) => self.sum(sum, NumberDataPoint::decode(bytes.clone())?),
-            Data::Histogram(points) => {
-                self.histogram(points, HistogramDataPoint::decode(bytes.clone())?)
+        let bytes = bytes.clone();
+        match self.data {
+            Data::Gauge(_) => self.gauge(NumberDataPoint::decode(bytes)?),
+            Data::Sum(_) => self.sum(NumberDataPoint::decode(bytes)?),
+            Data::Histogram(_) => self.histogram(HistogramDataPoint::decode(bytes)?),
+            Data::ExponentialHistogram(_) => {
+                self.exponential(ExponentialHistogramDataPoint::decode(bytes)?)
             }
-            Data::ExponentialHistogram(points) => {
-                self.exponential(points, ExponentialHistogramDataPoint::decode(bytes.clone())?)
-            }
-            Data::Summary(_) => self.summary(SummaryDataPoint::decode(bytes.clone())?),
+            Data::Summary(_) => self.summary(SummaryDataPoint::decode(bytes)?),
         }
     }
 
@@ -169,10 +179,10 @@ impl Reader<'_> {
         Ok(Some(self.complete(gauge, point.attributes)))
     }
 
-    fn sum(&self, sum: &Points, point: NumberDataPoint) -> Result<Option<Measurement>, Unreadable> {
+    fn sum(&self, point: NumberDataPoint) -> Result<Option<Measurement>, Unreadable> {
         let Some(value) = number(&point)? else { return Ok(None) };
         let name = &self.metric.name;
-        let measurement = match (sum.is_monotonic, sum.is_cumulative()?) {
+        let measurement = match (self.aggregation.is_monotonic, self.aggregation.is_cumulative()?) {
             (true, true) => {
                 let position = position!(point);
                 return Ok(Some(self.total(Measurement::counter_total(name, value), position)));
@@ -184,11 +194,7 @@ impl Reader<'_> {
         Ok(Some(self.complete(measurement, point.attributes)))
     }
 
-    fn histogram(
-        &self,
-        points: &Points,
-        point: HistogramDataPoint,
-    ) -> Result<Option<Measurement>, Unreadable> {
+    fn histogram(&self, point: HistogramDataPoint) -> Result<Option<Measurement>, Unreadable> {
         if has_no_value(point.flags) {
             return Ok(None);
         }
@@ -200,12 +206,11 @@ impl Reader<'_> {
             shape: Shape::Buckets(explicit_buckets(&point.explicit_bounds, &point.bucket_counts)?),
         };
         let position = position!(point);
-        self.distribution(points, distribution, position)
+        self.distribution(distribution, position)
     }
 
     fn exponential(
         &self,
-        points: &Points,
         point: ExponentialHistogramDataPoint,
     ) -> Result<Option<Measurement>, Unreadable> {
         if has_no_value(point.flags) {
@@ -219,7 +224,7 @@ impl Reader<'_> {
             shape: Shape::Buckets(exponential_buckets(&point)?),
         };
         let position = position!(point);
-        self.distribution(points, distribution, position)
+        self.distribution(distribution, position)
     }
 
     fn summary(&self, point: SummaryDataPoint) -> Result<Option<Measurement>, Unreadable> {
@@ -241,12 +246,11 @@ impl Reader<'_> {
 
     fn distribution(
         &self,
-        points: &Points,
         distribution: Distribution,
         position: Position,
     ) -> Result<Option<Measurement>, Unreadable> {
         let name = &self.metric.name;
-        Ok(Some(if points.is_cumulative()? {
+        Ok(Some(if self.aggregation.is_cumulative()? {
             self.total(Measurement::distribution_total(name, distribution), position)
         } else {
             self.complete(Measurement::distribution(name, distribution), position.attributes)
@@ -275,7 +279,7 @@ impl Reader<'_> {
     }
 }
 
-impl Points {
+impl Aggregation {
     fn is_cumulative(&self) -> Result<bool, Unreadable> {
         match self.temporality() {
             Temporality::Cumulative => Ok(true),

@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::encoding::Encoding;
-use super::outline::{self, Level};
+use super::outline;
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Signal {
     pub(crate) fn of(encoding: Encoding, body: &Bytes) -> Self {
         match encoding {
             Encoding::Json => outline::signal_of_json(body).unwrap_or(Self::Logs),
-            Encoding::Protobuf => match first_records(body) {
+            Encoding::Protobuf => match first_records(body).as_deref() {
                 Some(records) if records.iter().all(is_span) => Self::Traces,
                 Some(records) if records.iter().all(is_metric) => Self::Metrics,
                 Some(_) | None => Self::Logs,
@@ -53,12 +53,17 @@ impl Signal {
     }
 }
 
-/// The records of the first scope that has any.
+/// How many records are looked at.
+const LOOKED_AT: usize = 8;
+
+/// The first records of the first scope that has any.
 fn first_records(body: &Bytes) -> Option<Vec<Bytes>> {
     let (encoding, any) = (Encoding::Protobuf, Signal::Logs);
-    for resource in outline::resources(encoding, any, body).ok()? {
-        for scope in outline::resource(encoding, any, &resource).ok()?.inner {
-            let Level { inner: records, .. } = outline::scope(encoding, any, &scope).ok()?;
+    for bytes in outline::resources(encoding, any, body).ok()? {
+        for bytes in outline::resource(encoding, any, &bytes.ok()?).ok()?.inner {
+            let scope = bytes.ok()?;
+            let records = outline::scope(encoding, any, &scope).ok()?.inner.take(LOOKED_AT);
+            let records: Vec<Bytes> = records.collect::<Result<_, _>>().ok()?;
             if !records.is_empty() {
                 return Some(records);
             }

@@ -241,3 +241,30 @@ async fn attributes_tell_series_apart() {
     };
     assert_eq!(found, [expected("/a", 5), expected("/b", 2)]);
 }
+
+#[tokio::test]
+async fn no_data_point_is_lost() {
+    let server = TestServer::start().await;
+    let kinds = ["gauge", "sum", "histogram", "exponentialHistogram", "summary"];
+    let mut metrics = Vec::new();
+    for metric in 0..100 {
+        let points: Vec<Value> = (0..=metric % 7)
+            .map(|point| {
+                let attributes =
+                    json!([{"key": "point", "value": {"intValue": point.to_string()}}]);
+                json!({"attributes": attributes, "asInt": "1", "count": "1"})
+            })
+            .collect();
+        let data = json!({
+            "dataPoints": points, "aggregationTemporality": 1 + metric % 2, "isMonotonic": metric % 3 == 0,
+        });
+        metrics.push(json!({"name": format!("m{metric}"), kinds[metric % 5]: data}));
+    }
+    let sent: usize = (0..100).map(|metric| metric % 7 + 1).sum();
+    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).to_string();
+    let answer = server.post_to("/v1/metrics", "application/json", body).await;
+    assert_eq!(answer.text().await.unwrap(), "{}");
+    let samples = server.hub.metrics();
+    let named = |id: &str| id.strip_prefix('m').is_some_and(|n| n.parse::<u8>().is_ok());
+    assert_eq!(samples.iter().filter(|sample| named(sample.id())).count(), sent);
+}
