@@ -6,6 +6,7 @@ mod harness;
 
 mod drain;
 mod embed;
+mod examples;
 mod health;
 mod hostile;
 mod intake;
