@@ -35,8 +35,8 @@ const RECORDS_AT_A_TIME: usize = 256;
 /// How many reasons for rejection are told; the count is always exact.
 const MAX_TOLD_REASONS: usize = 3;
 
-/// How long a reason may be: prost names every level of a nested value.
-const MAX_REASON_BYTES: usize = 300;
+/// How many characters of a reason are told: prost names every level of a nested value.
+const MAX_REASON_LENGTH: usize = 300;
 
 /// The series that counts what was rejected.
 const REJECTED: &str = "server.otlp.rejected";
@@ -81,8 +81,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn reject(&mut self, records: usize, error: &Unreadable) {
         self.rejected += records;
-        let mut reason = error_chain(error);
-        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        let reason: String = error_chain(error).chars().take(MAX_REASON_LENGTH).collect();
         if self.reasons.len() < MAX_TOLD_REASONS && !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
