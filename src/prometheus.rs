@@ -115,6 +115,10 @@ fn name(sample: &Sample) -> String {
 fn unit_word(unit: &str) -> Option<&'static str> {
     Some(match unit {
         "By" => "bytes",
+        "KiBy" => "kibibytes",
+        "MiBy" => "mebibytes",
+        "GiBy" => "gibibytes",
+        "TiBy" => "tebibytes",
         "s" => "seconds",
         "ms" => "milliseconds",
         "us" => "microseconds",
@@ -170,4 +174,29 @@ fn braces(labels: &[String]) -> String {
 
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry_hub_actors::{Distribution, HubConfig, HubHandle, Measurement, Shape};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_source_does_not_tell_has_no_line() {
+        let hub = HubHandle::start(HubConfig::default()).await.unwrap();
+        let shape = Shape::Quantiles(vec![(0.5, 2.0), (0.99, f64::NAN)]);
+        let told = Distribution { count: 7, sum: Some(f64::NAN), min: None, max: None, shape };
+        hub.record(Measurement::distribution("size", told).unit("KiBy")).unwrap();
+        let text = encode(&hub.metrics());
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("size")).collect();
+        assert_eq!(
+            lines,
+            [
+                "# TYPE size_kibibytes summary",
+                "size_kibibytes{quantile=\"0.5\"} 2",
+                "size_kibibytes_count 7",
+            ]
+        );
+    }
 }
