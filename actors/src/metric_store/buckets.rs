@@ -224,19 +224,22 @@ mod tests {
 
     #[test]
     fn too_many_buckets_are_joined_once_and_grow_no_wider() {
-        let fine = |offset: f64| {
-            let bucket = |index: u32| {
-                let lower = f64::from(index) + offset;
-                Bucket { lower, upper: lower + 0.5, count: 1 }
+        let halves = |step, offset: f64| {
+            let bucket = |index: usize| {
+                let lower = index as f64 + offset;
+                Bucket { lower, upper: lower + 0.5, count: step as u64 }
             };
-            Buckets::new((0..1000).map(bucket).collect())
+            Buckets::new((0..1000).step_by(step).map(bucket).collect())
         };
         let mut all = Buckets::default();
         for _ in 0..100 {
-            all.absorb(&fine(0.0));
-            all.absorb(&fine(0.5));
+            all.absorb(&halves(1, 0.0));
+            all.absorb(&halves(2, 0.5));
         }
         assert!(all.0.len() <= MAX_BUCKETS, "{}", all.0.len());
+        let width = |bucket: &Bucket| bucket.upper - bucket.lower;
+        let widest = all.0.iter().map(width).fold(0.0, f64::max);
+        assert!(widest <= 2.0, "{widest}");
         assert_eq!(all.count(), 200_000);
         let [p50, p99] = all.percentiles([0.5, 0.99], (None, None));
         assert!((p50.unwrap() - 500.0).abs() < 2.0, "{p50:?}");
