@@ -17,8 +17,10 @@ use crate::event::NewEvent;
 use crate::hub::{Hub, HubMessage};
 use crate::hub_core::HubCore;
 use crate::measurement::{Measurement, MeasurementError};
-use crate::metric_store::{self, Sample};
+use crate::metric_store::{MetricStore, Sample};
 use crate::query::{MetricsQuery, TraceQuery};
+#[cfg(feature = "metrics")]
+use crate::recorder::HubRecorder;
 use crate::stats::HubStats;
 use crate::subscription::{MetricsSubscription, Subscription};
 
@@ -109,12 +111,20 @@ impl HubHandle {
 
     /// Records a measurement.
     pub fn record(&self, measurement: Measurement) -> Result<(), MeasurementError> {
-        measurement.check()?;
-        if metric_store::is_own(&measurement.id) && measurement.attributes.is_empty() {
-            return Err(MeasurementError::Reserved(measurement.id));
-        }
+        MetricStore::check(&measurement)?;
         self.core.metrics.record(measurement);
         Ok(())
+    }
+
+    /// A recorder for the `metrics` crate, which writes what it is given into this hub's series.
+    #[cfg(feature = "metrics")]
+    pub fn recorder(&self) -> HubRecorder {
+        HubRecorder::new(self)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metric_store(&self) -> &Arc<MetricStore> {
+        &self.core.metrics
     }
 
     /// All metric series as they are now, the hub's own among them, sorted by name.

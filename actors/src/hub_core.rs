@@ -22,7 +22,7 @@ pub(crate) struct HubCore {
     pub(crate) config: HubConfig,
     pub(crate) log: EventLog,
     pub(crate) groups: Arc<FilterGroups>,
-    pub(crate) metrics: MetricStore,
+    pub(crate) metrics: Arc<MetricStore>,
     process: ProcessProbe,
     pub(crate) counters: Arc<HubCounters>,
     /// One permit for each byte that may still be accepted.
@@ -49,7 +49,7 @@ impl HubCore {
         Self {
             log: EventLog::new(&config),
             groups: Arc::new(FilterGroups::new(config.follow_capacity)),
-            metrics: MetricStore::new(config.max_series, config.max_event_types),
+            metrics: Arc::new(MetricStore::new(config.max_series, config.max_event_types)),
             process: ProcessProbe::new(),
             counters: Arc::default(),
             ingest_room: Semaphore::new(config.ingest_queue_bytes),

@@ -43,6 +43,8 @@ mod metrics_subscriber;
 mod outbox;
 mod process;
 mod query;
+#[cfg(feature = "metrics")]
+mod recorder;
 mod replay;
 mod sampler;
 mod selection;
@@ -73,6 +75,8 @@ pub use measurement::{
 };
 pub use metric_store::{Sample, SampleValue, Summary};
 pub use query::{MetricsQuery, Replay, Since, TraceQuery};
+#[cfg(feature = "metrics")]
+pub use recorder::HubRecorder;
 pub use selection::Selection;
 pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};

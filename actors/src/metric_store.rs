@@ -5,25 +5,33 @@
 //! its kind, and is counted.
 
 mod buckets;
+mod counter;
+#[cfg(feature = "metrics")]
+mod handle;
 mod histogram;
 mod sample;
 mod series;
 mod totals;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 
+use self::counter::Total;
 pub use self::sample::{Sample, SampleValue, Summary};
-pub(crate) use self::series::SeriesKey;
-use self::series::{Series, Total};
+pub(crate) use self::series::{Series, SeriesKey};
 use self::totals::Room;
-use crate::measurement::{Amount, MAX_ID_BYTES, Measurement, MetricKind};
+use crate::lock;
+use crate::measurement::{Amount, MAX_ID_BYTES, Measurement, MeasurementError, MetricKind};
 use crate::stats::Count;
 
 /// The series that takes what there is no room for.
 const OTHER: &str = "other";
+
+/// What metrics of a kind and name are measured in, for series that do not say it themselves.
+type Units = HashMap<MetricKind, HashMap<Box<str>, Arc<str>>>;
 
 #[derive(Debug)]
 pub(crate) struct MetricStore {
@@ -33,6 +41,7 @@ pub(crate) struct MetricStore {
     /// Places for the totals of sources, one for each source of each series, kept for good: there are as many as there may
     /// be series, since one source needs one for each, and since each may cost what a series does, up to 24 KiB of buckets.
     source_room: Room,
+    units: Mutex<Units>,
     event_types: DashMap<Box<str>, Arc<Total>>,
     max_event_types: usize,
     /// Measurements that found no series of their own.
@@ -46,13 +55,23 @@ impl MetricStore {
             series_count: AtomicUsize::new(0),
             max_series,
             source_room: Room::new(max_series),
+            units: Mutex::default(),
             event_types: DashMap::new(),
             max_event_types,
             folded: Count::default(),
         }
     }
 
-    /// Records a measurement that has passed [`Measurement::check`].
+    /// Whether a measurement keeps to what all must keep to, and names none of the hub's own series.
+    pub(crate) fn check(measurement: &Measurement) -> Result<(), MeasurementError> {
+        measurement.check()?;
+        if is_own(&measurement.id) && measurement.attributes.is_empty() {
+            return Err(MeasurementError::Reserved(measurement.id.clone()));
+        }
+        Ok(())
+    }
+
+    /// Records a measurement that has passed [`MetricStore::check`].
     pub(crate) fn record(&self, measurement: Measurement) {
         let kind = measurement.kind();
         let source = measurement.source_of_total();
@@ -63,6 +82,33 @@ impl MetricStore {
         };
         if let Err(amount) = series.record(amount, source, &self.source_room) {
             self.fold(kind, amount);
+        }
+    }
+
+    /// The series that measurements such as this one belong to, for one who will write to it without asking again. What
+    /// can have none of its own gets `other`, and is counted, however often it is written to.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn register(&self, measurement: Measurement) -> Arc<Series> {
+        let kind = measurement.kind();
+        let is_good = Self::check(&measurement).is_ok();
+        let Measurement { id, attributes, .. } = measurement;
+        let series =
+            is_good.then(|| self.series(SeriesKey { id, kind, attributes }, None, false)).flatten();
+        series.unwrap_or_else(|| {
+            self.folded.add(1);
+            self.other(kind)
+        })
+    }
+
+    /// Says what metrics of a kind and name are measured in, now or later. There are as many names as there may be series;
+    /// those beyond go without.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn describe(&self, kind: MetricKind, id: &str, unit: &str) {
+        let mut units = lock(&self.units);
+        let of_kind = units.entry(kind).or_default();
+        let is_full = of_kind.len() >= self.max_series && !of_kind.contains_key(id);
+        if !is_full && id.len() <= MAX_ID_BYTES {
+            of_kind.insert(id.into(), unit.into());
         }
     }
 
@@ -98,24 +144,26 @@ impl MetricStore {
     /// Counts an event under its type.
     pub(crate) fn count_event(&self, kind: &str) {
         if let Some(total) = self.event_types.get(kind) {
-            return total.add(1.0);
+            return total.add_whole(1);
         }
         let has_a_place = kind.len() <= MAX_ID_BYTES && kind != OTHER && !is_own(kind);
         if !has_a_place || self.event_types.len() >= self.max_event_types {
             let other = self.other(MetricKind::Counter);
             return other.record_folded(Amount::Add(1.0), &self.source_room);
         }
-        self.event_types.entry(kind.into()).or_default().add(1.0);
+        self.event_types.entry(kind.into()).or_default().add_whole(1);
     }
 
     /// Every series as it is now, in no order.
     pub(crate) fn read(&self) -> Vec<Sample> {
+        let units = lock(&self.units);
+        let described = |key: &SeriesKey| units.get(&key.kind)?.get(&key.id).cloned();
         let mut samples: Vec<Sample> = self
             .series
             .iter()
             .map(|entry| Sample {
                 key: Arc::clone(entry.key()),
-                unit: entry.value().unit.clone(),
+                unit: entry.value().unit.clone().or_else(|| described(entry.key())),
                 value: entry.value().read(),
             })
             .collect();

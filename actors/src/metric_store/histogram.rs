@@ -57,9 +57,14 @@ impl Histogram {
 
     pub(super) fn observe(&mut self, values: &[f64]) {
         for value in values {
-            self.sketch.add(*value);
-            self.whole &= value.fract() == 0.0;
+            self.observe_many(*value, 1);
         }
+    }
+
+    /// Puts in so many values that are the same.
+    pub(super) fn observe_many(&mut self, value: f64, count: u64) {
+        self.sketch.add_with_count(value, count);
+        self.whole &= count == 0 || value.fract() == 0.0;
     }
 
     pub(super) fn add(&mut self, distribution: Distribution) {
@@ -355,5 +360,9 @@ mod tests {
         check(&histogram, 9, Some(62.0), [Some(7.0), None, None]);
         histogram.observe(&[1.0; 3]);
         check(&histogram, 12, Some(65.0), [Some(1.0); 3]);
+        histogram.add(summary(4, 0.0, &[(0.5, 7.0)]));
+        check(&histogram, 16, Some(65.0), [Some(7.0), None, None]);
+        histogram.add(tens(&[0, 6]));
+        check(&histogram, 22, Some(185.0), [Some(15.0), Some(19.0), Some(19.9)]);
     }
 }

@@ -5,9 +5,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::counter::Counter;
 use super::histogram::Histogram;
 use super::sample::SampleValue;
-use super::totals::{Countable, Room, Totals};
+use super::totals::Room;
 use crate::lock;
 use crate::measurement::{Amount, MetricKind, Source};
 
@@ -26,32 +27,21 @@ impl SeriesKey {
 }
 
 #[derive(Debug)]
-pub(super) struct Series {
+pub(crate) struct Series {
     pub(super) unit: Option<Arc<str>>,
-    instrument: Instrument,
+    pub(super) instrument: Instrument,
 }
 
 #[derive(Debug)]
-enum Instrument {
+pub(super) enum Instrument {
     Counter(Counter),
     Gauge(Gauge),
     Histogram(Box<Mutex<Histogram>>),
 }
 
-/// What was added, and what sources say that they have counted.
-#[derive(Debug, Default)]
-struct Counter {
-    added: Total,
-    totals: Mutex<Totals<f64>>,
-}
-
 /// A value that many may set and change.
 #[derive(Debug, Default)]
-struct Gauge(AtomicU64);
-
-/// A floating-point sum that many may add to. Exact for whole numbers up to 2^53.
-#[derive(Debug, Default)]
-pub(super) struct Total(AtomicU64);
+pub(super) struct Gauge(AtomicU64);
 
 impl Series {
     pub(super) fn new(kind: MetricKind, unit: Option<&str>) -> Self {
@@ -119,40 +109,12 @@ impl Series {
     }
 }
 
-impl Counter {
-    /// Takes the total of a source, or gives it back if there is no room for its source.
-    fn take_total(&self, source: Source, total: f64, room: &Room) -> Result<(), f64> {
-        let mut totals = lock(&self.totals);
-        if !totals.admit(source.id, room) {
-            return Err(total);
-        }
-        // One that comes too late is no failure: the source has said something newer.
-        totals.take(source, total);
-        Ok(())
-    }
-
-    fn get(&self) -> f64 {
-        let told: f64 = lock(&self.totals).iter().sum();
-        (self.added.get() + told).min(f64::MAX)
-    }
-}
-
-impl Countable for f64 {
-    fn is_less_than(&self, before: &Self) -> bool {
-        self < before
-    }
-
-    fn absorb(&mut self, other: &Self) {
-        *self = (*self + other).min(Self::MAX);
-    }
-}
-
 impl Gauge {
-    fn set(&self, value: f64) {
+    pub(super) fn set(&self, value: f64) {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    fn change(&self, change: f64) {
+    pub(super) fn change(&self, change: f64) {
         update(&self.0, |value| (value + change).clamp(f64::MIN, f64::MAX));
     }
 
@@ -161,28 +123,8 @@ impl Gauge {
     }
 }
 
-impl Total {
-    pub(super) fn add(&self, amount: f64) {
-        // It may never become infinite: JSON has no word for that.
-        update(&self.0, |total| (total + amount).min(f64::MAX));
-    }
-
-    fn set(&self, total: f64) {
-        self.0.store(total.to_bits(), Ordering::Relaxed);
-    }
-
-    /// Sets it if that makes it greater.
-    fn raise(&self, to: f64) {
-        update(&self.0, |total| total.max(to));
-    }
-
-    pub(super) fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
-    }
-}
-
 /// Changes the number whose bits these are.
-fn update(bits: &AtomicU64, change: impl Fn(f64) -> f64) {
+pub(super) fn update(bits: &AtomicU64, change: impl Fn(f64) -> f64) {
     let change = |bits| Some(change(f64::from_bits(bits)).to_bits());
     bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
         .expect("there is always a next value");

@@ -12,5 +12,6 @@ mod harness;
 mod law;
 mod lifecycle;
 mod metrics;
+mod recorder;
 mod replay;
 mod supervision;
