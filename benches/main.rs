@@ -4,6 +4,7 @@ mod fanout;
 mod filter;
 mod ingest;
 mod otlp;
+mod recorder;
 mod sample;
 mod sse;
 
@@ -12,5 +13,6 @@ criterion::criterion_main!(
     sse::benches,
     ingest::benches,
     otlp::benches,
-    fanout::benches
+    fanout::benches,
+    recorder::benches
 );
