@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt};
 use telemetry_hub_actors::{
     Fault, HubConfig, HubHandle, Measurement, MeasurementError, MetricsQuery, MetricsSubscription,
-    Object, Sample, SampleValue, SubscribeError,
+    Object, Sample, SampleValue, Source, SubscribeError,
 };
 use tokio::time::Instant;
 
@@ -117,6 +117,22 @@ async fn rate_is_per_second_since_the_frame_before() {
         let samples = frame(&mut subscription).await;
         assert_eq!(counter(&samples, "test"), (total, Some(rate)));
         assert_eq!(counter(&samples, "hub.events.received"), (total, Some(rate)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_begins_anew_makes_no_counter_fall() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscription = metrics(&hub, "interval=2&metrics=smtp").await;
+    frame(&mut subscription).await;
+    for (totals, value, rate) in [([10.0, 4.0], 14.0, 7.0), ([3.0, 5.0], 18.0, 2.0)] {
+        for (id, total) in (1..).zip(totals) {
+            let source = Source { id, started: None, at: None };
+            hub.record(Measurement::counter_total("smtp.errors", total).from_source(source))
+                .unwrap();
+        }
+        let samples = frame(&mut subscription).await;
+        assert_eq!(counter(&samples, "smtp.errors"), (value, Some(rate)));
     }
 }
 
