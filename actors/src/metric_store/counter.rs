@@ -29,7 +29,7 @@ impl Counter {
     /// Takes the total of a source, or gives it back if there is no room for its source.
     pub(super) fn take_total(&self, source: Source, total: f64, room: &Room) -> Result<(), f64> {
         let mut totals = lock(&self.totals);
-        if !totals.admit(source.id, room) {
+        if !totals.admit(&source, room) {
             return Err(total);
         }
         // One that comes too late is no failure: the source has said something newer.

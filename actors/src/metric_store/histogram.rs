@@ -95,7 +95,7 @@ impl Histogram {
         total: Distribution,
         room: &Room,
     ) -> Result<(), Distribution> {
-        if !self.totals.admit(source.id, room) {
+        if !self.totals.admit(&source, room) {
             return Err(total);
         }
         let (tally, quantiles) = read(total);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::measurement::Source;
 
@@ -20,9 +20,13 @@ pub(super) trait Countable: Default {
     fn absorb(&mut self, other: &Self);
 }
 
+/// After how long a source is taken to be gone, if another needs its place: processes that come and go under ids of their own
+/// would take all places in the end. Exporters tell every minute; one that came back after an hour would count anew.
+const SILENCE: SignedDuration = SignedDuration::from_hours(1);
+
 #[derive(Debug, Default)]
 pub(super) struct Totals<T> {
-    /// What sources had counted before they began anew.
+    /// What sources had counted that have begun anew since, or gone.
     earlier: T,
     latest: BTreeMap<u64, Latest<T>>,
 }
@@ -41,7 +45,7 @@ enum Standing {
     BeganAnew,
 }
 
-/// How many places there are, and how many are taken. Nobody gives one back.
+/// How many places there are, and how many are taken. None is given back; within a series, one that has gone leaves its own.
 #[derive(Debug)]
 pub(super) struct Room {
     limit: usize,
@@ -65,9 +69,24 @@ impl Room {
 }
 
 impl<T: Countable> Totals<T> {
-    /// Whether totals of this source can be kept: it has a place, or takes one.
-    pub(super) fn admit(&self, source: u64, room: &Room) -> bool {
-        self.latest.contains_key(&source) || room.take()
+    /// Whether totals of this source can be kept: it has a place, or takes one, if need be that of one that has gone.
+    pub(super) fn admit(&mut self, source: &Source, room: &Room) -> bool {
+        self.latest.contains_key(&source.id) || room.take() || self.retire_silent(source.at)
+    }
+
+    /// Retires the source that has been silent longest, if it has been so for [`SILENCE`]. What it had counted stays.
+    fn retire_silent(&mut self, now: Option<Timestamp>) -> bool {
+        let heard = |(id, latest): (&u64, &Latest<T>)| Some((latest.at?, *id));
+        let Some((at, id)) = self.latest.iter().filter_map(heard).min() else {
+            return false;
+        };
+        if now.is_none_or(|now| now.duration_since(at) < SILENCE) {
+            return false;
+        }
+        if let Some(retired) = self.latest.remove(&id) {
+            self.earlier.absorb(&retired.total);
+        }
+        true
     }
 
     /// Takes the total of a source that was admitted. Says whether it counts, or came too late.
@@ -146,7 +165,7 @@ mod tests {
         let (mut totals, room) = (Totals::<u64>::default(), Room::new(1));
         for &(started, at, total) in said {
             let source = Source { id: 7, started: time(started), at: time(at) };
-            assert!(totals.admit(7, &room));
+            assert!(totals.admit(&source, &room));
             totals.take(source, total);
         }
         assert_eq!(totals.iter().sum::<u64>(), expected);
@@ -192,12 +211,35 @@ mod tests {
     fn a_source_keeps_its_place_and_there_are_only_so_many() {
         let (mut totals, room) = (Totals::<u64>::default(), Room::new(2));
         for (id, is_admitted) in [(1, true), (2, true), (3, false), (1, true), (3, false)] {
-            assert_eq!(totals.admit(id, &room), is_admitted, "{id}");
+            let source = Source { id, started: None, at: None };
+            assert_eq!(totals.admit(&source, &room), is_admitted, "{id}");
             if is_admitted {
-                totals.take(Source { id, started: None, at: None }, 10);
+                totals.take(source, 10);
             }
         }
         assert_eq!(totals.iter().sum::<u64>(), 20);
         assert!(room.is_full());
+    }
+
+    #[test]
+    fn a_source_that_has_gone_leaves_its_place_and_what_it_counted() {
+        let (mut totals, room) = (Totals::<u64>::default(), Room::new(2));
+        let said = |id, at| Source { id, started: None, at: time(at) };
+        for (id, at, is_admitted) in [
+            (1, 1_000, true),
+            (2, 2_000, true),
+            (3, 4_000, false),
+            (1, 4_100, true),
+            (3, 5_599, false),
+            (3, 5_600, true),
+            (2, 5_700, false),
+        ] {
+            assert_eq!(totals.admit(&said(id, at), &room), is_admitted, "{id} at {at}");
+            if is_admitted {
+                totals.take(said(id, at), 10);
+            }
+        }
+        assert_eq!(totals.latest.keys().collect::<Vec<_>>(), [&1, &3]);
+        assert_eq!(totals.iter().sum::<u64>(), 30);
     }
 }
