@@ -35,7 +35,9 @@
 //! ```
 //!
 //! With warp it is `warp::serve(routes).incoming(listener).graceful(stop).run()`. A client that has stopped reading keeps its
-//! connection even when its stream has ended: a host that must not wait for it puts a deadline on its server's end, too.
+//! connection even when its stream has ended: a host that must not wait for it gives its server so much time from
+//! [`HubHandle::ended`](actors::HubHandle::ended) on, as the example `axum_host` does. A host that lets its server finish first
+//! may do so as well, but then it waits until somebody shuts the hub down.
 
 pub mod cli;
 mod config;
