@@ -86,7 +86,6 @@ fn read_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessag
     let message =
         DynamicMessage::deserialize_with_options(descriptor.clone(), &mut deserializer, &options);
     let mut message = message?;
-    deserializer.end()?;
     check_enums(&descriptor, &serde_json::from_slice(json)?)?;
     read_ids_as_hex(&mut message)?;
     Ok(message)

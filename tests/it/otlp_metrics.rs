@@ -74,11 +74,46 @@ async fn totals_of_a_counter_survive_restarts_repeats_and_late_points() {
         (1, 25, 9, 11),
         // A source that does not tell of its restart.
         (30, 60, 1, 12),
+        // Restarted, and has counted more already.
+        (70, 80, 5, 17),
     ] {
         send(&server, sum(true, CUMULATIVE, point(started, at, value))).await;
         let expected = json!({"type": "counter", "value": shown, "unit": "{order}"});
         assert_eq!(read(&server, "m"), expected, "{started} {at}");
     }
+}
+
+#[tokio::test]
+async fn a_source_is_known_by_its_attributes_in_any_order() {
+    let server = TestServer::start().await;
+    let attribute = |name: &str| json!({"key": name, "value": {"stringValue": name}});
+    for (names, value) in [(["a", "b"], 5), (["b", "a"], 6)] {
+        let metric = sum(true, CUMULATIVE, point(1, value, value as i64));
+        let body = json!({"resourceMetrics": [{
+            "resource": {"attributes": names.map(attribute)},
+            "scopeMetrics": [{"metrics": [metric]}],
+        }]});
+        let body = body.to_string();
+        let answer = server.post_to("/v1/metrics", "application/json", body).await;
+        assert_eq!(answer.text().await.unwrap(), "{}");
+    }
+    let samples = server.hub.metrics();
+    let sample = samples.iter().find(|sample| sample.id() == "m").unwrap();
+    assert_eq!(json!(sample)["value"], 6);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_read_to_its_end_changes_nothing() {
+    let server = TestServer::start().await;
+    let metric = sum(true, DELTA, point(1, 2, 3));
+    let good = json!({"scopeMetrics": [{"metrics": [metric]}]});
+    for bad in [json!({"scopeMetrics": [{"metrics": {}}]}), json!({"scopeMetrics": [1]}), json!(1)]
+    {
+        let body = json!({"resourceMetrics": [good, bad]}).to_string();
+        let answer = server.post_to("/v1/metrics", "application/json", body).await;
+        assert_eq!(answer.status(), 400, "{bad}");
+    }
+    assert!(server.hub.metrics().iter().all(|sample| sample.id() != "m"));
 }
 
 #[tokio::test]
