@@ -7,6 +7,7 @@
 #[path = "../it/harness.rs"]
 #[expect(dead_code, reason = "shared with the tests of the server, which use all of it")]
 mod harness;
+mod host;
 mod matrix;
 mod retry;
 mod rust_exporters;
