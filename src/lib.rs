@@ -45,6 +45,7 @@ mod error_chain;
 mod otlp;
 mod prometheus;
 mod reply;
+mod request_body;
 mod routes;
 mod server;
 mod service;

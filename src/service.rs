@@ -12,15 +12,16 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyDataStream, BodyExt};
 use hyper::body::{Body, Frame, SizeHint};
-use sync_wrapper::SyncWrapper;
 use telemetry_hub_actors::HubHandle;
 use tower_service::Service;
 use warp::Filter;
 use warp::filters::BoxedFilter;
+use warp::http::header::EXPECT;
 use warp::http::{Request, Response};
 
 use crate::otlp::grpc;
 use crate::reply::{self, HttpResponse};
+use crate::request_body::RequestBody;
 use crate::routes::{self, Incoming, Intake, RouteOptions};
 
 /// Every route of a hub as a [`Service`] of `tower`, whatever the request's body.
@@ -120,8 +121,18 @@ where
         }
         let foreign = warp::any().map(reply::not_found);
         let mut service = warp::service(self.routes.clone().or(foreign).unify());
-        let answer = service.call(request.map(OneReader::new));
-        Box::pin(async { Ok(answer.await?.map(HubBody::new)) })
+        // Who asks first whether to send at all is spared it.
+        let is_sending = !request.headers().contains_key(EXPECT);
+        let request = request.map(RequestBody::new);
+        let body = request.body().clone();
+        let answer = service.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            if is_sending && !answer.status().is_success() {
+                body.discard().await;
+            }
+            Ok(answer.map(HubBody::new))
+        })
     }
 }
 
@@ -158,26 +169,5 @@ impl Body for HubBody {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
-    }
-}
-
-/// A body that warp takes: it asks for `Sync`, which the bodies of axum are not.
-struct OneReader<B>(SyncWrapper<Pin<Box<B>>>);
-
-impl<B> OneReader<B> {
-    fn new(body: B) -> Self {
-        Self(SyncWrapper::new(Box::pin(body)))
-    }
-}
-
-impl<B: Body> Body for OneReader<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.0.get_mut().as_mut().poll_frame(context)
     }
 }

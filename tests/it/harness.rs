@@ -122,13 +122,18 @@ impl LiveStream {
 
     /// The next frame that is no ping, which must be of this kind: its data, and its id.
     pub(crate) async fn expect(&mut self, kind: &str) -> (Value, String) {
-        loop {
-            let frame = self.frame().await.expect("the stream goes on");
-            if frame.event != "ping" {
-                assert_eq!(frame.event, kind, "{frame:?}");
-                return (serde_json::from_str(&frame.data).unwrap(), frame.id);
+        // Pings come for ever: each alone would be in time.
+        let frame = within_patience(async {
+            loop {
+                let frame = self.frames.next().await.expect("the stream goes on");
+                if frame.event != "ping" {
+                    return frame;
+                }
             }
-        }
+        });
+        let frame = frame.await;
+        assert_eq!(frame.event, kind, "{frame:?}");
+        (serde_json::from_str(&frame.data).unwrap(), frame.id)
     }
 
     /// The next `count` events, over however many frames.

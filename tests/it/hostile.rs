@@ -112,3 +112,34 @@ async fn what_is_no_http_is_refused() {
     }
     assert_eq!(server.get("/healthz").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_refused_body_is_read_on_so_that_its_client_gets_the_answer() {
+    let server = TestServer::with(json!({"max_body_bytes": "10 kB"})).await;
+    let body = "x".repeat(100_000);
+    for (path, content_type, status) in [
+        ("/nope", "application/json", 404),
+        ("/v1/logs", "text/plain", 415),
+        ("/healthz", "text/plain", 405),
+        ("/api/telemetry/events", "text/plain", 415),
+        ("/api/telemetry/events", "application/json", 413),
+    ] {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        let mut socket = raw_request(&server, &head).await;
+        // In two parts: the answer may be ready before the second is sent.
+        for part in [&body[..1000], &body[1000..]] {
+            socket.write_all(part.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        // The connection is still good for the next request.
+        let next = "GET /readyz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        socket.write_all(next.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        within_patience(socket.read_to_string(&mut answers)).await.unwrap();
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{answers}");
+        assert!(answers.contains("HTTP/1.1 200 OK"), "{path} {status}: {answers}");
+    }
+}
