@@ -277,18 +277,4 @@ mod tests {
             assert_eq!(CreatedAt::exact(timestamp).to_string(), written);
         }
     }
-
-    #[test]
-    fn first_id_of_a_millisecond_is_not_above_any_of_it() {
-        let timestamp = Timestamp::from_millisecond(1_795_342_367_107).unwrap();
-        let first = EventId::first_at(timestamp);
-        let any = Uuid::new_v7(uuid::Timestamp::from_unix(
-            uuid::ContextV7::new(),
-            1_795_342_367,
-            107_000_000,
-        ));
-        assert!(first <= EventId::new(any));
-        let next = Timestamp::from_millisecond(1_795_342_367_108).unwrap();
-        assert!(EventId::first_at(next) > EventId::new(any));
-    }
 }

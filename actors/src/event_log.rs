@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use uuid::{ContextV7, Uuid};
 
 use crate::config::HubConfig;
 use crate::event::{CreatedAt, Event, EventId, NewEvent};
+use crate::event_ids::EventIds;
 use crate::lock;
 use crate::query::Since;
 
@@ -39,8 +39,7 @@ pub(crate) struct EventLog {
 
 #[derive(Debug)]
 struct LogState {
-    /// Makes ids that increase strictly, even if the time of day does not.
-    id_context: ContextV7,
+    ids: EventIds,
     first_id: EventId,
     last_id: EventId,
     next_offset: u64,
@@ -97,13 +96,13 @@ pub(crate) struct Page {
 
 impl EventLog {
     pub(crate) fn new(config: &HubConfig) -> Self {
-        let id_context = ContextV7::new();
-        let first_id = next_id(&id_context, config.clock.now());
+        let mut ids = EventIds::default();
+        let first_id = ids.next(config.clock.now());
         Self {
             replay_bytes: config.replay_bytes,
             batch_bytes: config.batch_bytes,
             state: Mutex::new(LogState {
-                id_context,
+                ids,
                 first_id,
                 last_id: first_id,
                 next_offset: 0,
@@ -122,7 +121,7 @@ impl EventLog {
     pub(crate) fn accept(&self, events: Vec<(NewEvent, usize)>, now: Timestamp) {
         let mut state = lock(&self.state);
         for (content, size) in events {
-            let id = next_id(&state.id_context, now);
+            let id = state.ids.next(now);
             let created_at = content.created_at.unwrap_or(CreatedAt::new(now, 3));
             let event = Event { id, offset: state.next_offset, size, created_at, content };
             state.last_id = id;
@@ -289,13 +288,6 @@ impl LogState {
         // A client whose clock is ahead asks for the future: all that comes is live.
         Start { position, after: after.min(self.last_id), expired }
     }
-}
-
-fn next_id(context: &ContextV7, now: Timestamp) -> EventId {
-    let nanoseconds = u128::try_from(now.as_nanosecond()).unwrap_or(0);
-    let seconds = u64::try_from(nanoseconds / 1_000_000_000).unwrap_or(0);
-    let rest = u32::try_from(nanoseconds % 1_000_000_000).unwrap_or(0);
-    EventId::new(Uuid::new_v7(uuid::Timestamp::from_unix(context, seconds, rest)))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod collector;
 mod config;
 mod error;
 pub mod event;
+mod event_ids;
 mod event_log;
 #[cfg(feature = "fault-injection")]
 mod fault;
