@@ -90,6 +90,8 @@ impl Actor for Collector {
 impl CollectorState {
     /// Sees to it that what is left will be routed.
     fn schedule(&mut self, myself: &ActorRef<CollectorMessage>) {
+        // There may be room again, and no event may come that would bring the news.
+        self.core.tell_dropped();
         match self.when_to_route() {
             // A collector that cannot send to itself is being stopped.
             When::Now => {
@@ -109,6 +111,7 @@ impl CollectorState {
         if backlog == Backlog::Nothing || !self.core.credit.is_left() {
             // From here on a wake is possible again. One that was needed a moment ago has not come: look once more.
             self.core.release_wake();
+            self.core.tell_dropped();
             let is_due = self.core.log.backlog() != Backlog::Nothing && self.core.credit.is_left();
             return if is_due && self.core.claim_wake() { When::Now } else { When::Later };
         }
@@ -126,6 +129,10 @@ impl CollectorState {
         };
         self.last_routed = Some(Instant::now());
         self.fan_out(&batch);
+        // Late, but not on a thread that logs: looking for the counter takes as long as asking for the time.
+        for kind in batch.events.iter().filter_map(|event| event.content.kind_taken_down()) {
+            self.core.metrics.count_event(kind);
+        }
         self.core.log.mark_routed(&batch);
         self.core.ingest_room.add_permits(batch.bytes);
     }
@@ -167,12 +174,12 @@ impl CollectorState {
 mod tests {
     use super::*;
     use crate::config::HubConfig;
-    use crate::event::NewEvent;
+    use crate::event::{Content, NewEvent};
 
     #[tokio::test]
     async fn it_goes_no_further_ahead_than_credit_goes() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
-        core.log.accept(vec![(NewEvent::new("a"), 100)], jiff::Timestamp::now());
+        core.log.accept([(Content::Given(NewEvent::new("a")), 100)], jiff::Timestamp::now());
         let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
         let mut notes = Vec::new();
         while core.credit.is_left() {
@@ -182,5 +189,18 @@ mod tests {
         assert!(matches!(collector.when_to_route(), When::Later));
         notes.pop();
         assert!(matches!(collector.when_to_route(), When::Now));
+    }
+
+    #[cfg(feature = "tracing")]
+    #[tokio::test]
+    async fn event_dropped_while_it_goes_to_sleep_is_told() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
+        assert!(core.claim_wake());
+        core.drop_event();
+        // Nothing is to be routed, and a wake was needed and has not come.
+        collector.when_to_route();
+        assert_eq!(core.log.backlog(), Backlog::Open);
+        assert!(!core.claim_wake(), "the news has woken the collector");
     }
 }

@@ -202,7 +202,7 @@ pub struct Event {
     pub(crate) offset: u64,
     pub(crate) size: usize,
     pub(crate) created_at: CreatedAt,
-    pub(crate) content: NewEvent,
+    pub(crate) content: Content,
 }
 
 impl Event {
@@ -218,13 +218,69 @@ impl Event {
 
     /// What its source said.
     pub fn content(&self) -> &NewEvent {
-        &self.content
+        self.content.get()
+    }
+}
+
+/// What the source of an event said.
+pub(crate) enum Content {
+    Given(NewEvent),
+    /// It is put in words when somebody asks.
+    #[cfg(feature = "tracing")]
+    TakenDown(crate::layer::Record),
+}
+
+impl Content {
+    pub(crate) fn get(&self) -> &NewEvent {
+        match self {
+            Self::Given(event) => event,
+            #[cfg(feature = "tracing")]
+            Self::TakenDown(record) => record.content(),
+        }
+    }
+
+    /// The type, if the source's own thread counts it.
+    pub(crate) fn kind_given(&self) -> Option<&str> {
+        match self {
+            Self::Given(event) => event.kind.as_deref(),
+            #[cfg(feature = "tracing")]
+            Self::TakenDown(_) => None,
+        }
+    }
+
+    /// The type, if the collector counts it, so that the thread that logs need not.
+    pub(crate) fn kind_taken_down(&self) -> Option<&str> {
+        match self {
+            Self::Given(_) => None,
+            #[cfg(feature = "tracing")]
+            Self::TakenDown(record) => Some(record.kind()),
+        }
+    }
+
+    pub(crate) fn created_at(&self) -> Option<CreatedAt> {
+        match self {
+            Self::Given(event) => event.created_at,
+            #[cfg(feature = "tracing")]
+            Self::TakenDown(record) => Some(record.created_at()),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
     }
 }
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let content = &self.content;
+        let content = self.content();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", &self.id)?;
         map.serialize_entry("createdAt", &format_args!("{}", self.created_at))?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use crate::config::HubConfig;
-use crate::event::{CreatedAt, Event, EventId, NewEvent};
+use crate::event::{Content, CreatedAt, Event, EventId};
 use crate::event_ids::EventIds;
 use crate::lock;
 use crate::query::Since;
@@ -117,12 +117,16 @@ impl EventLog {
         }
     }
 
-    /// Gives the events their ids and their place. Each comes with its [`NewEvent::size`].
-    pub(crate) fn accept(&self, events: Vec<(NewEvent, usize)>, now: Timestamp) {
+    /// Gives the events their ids and their place. Each comes with its size.
+    pub(crate) fn accept(
+        &self,
+        events: impl IntoIterator<Item = (Content, usize)>,
+        now: Timestamp,
+    ) {
         let mut state = lock(&self.state);
         for (content, size) in events {
             let id = state.ids.next(now);
-            let created_at = content.created_at.unwrap_or(CreatedAt::new(now, 3));
+            let created_at = content.created_at().unwrap_or(CreatedAt::new(now, 3));
             let event = Event { id, offset: state.next_offset, size, created_at, content };
             state.last_id = id;
             state.next_offset += 1;
@@ -293,6 +297,7 @@ impl LogState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::NewEvent;
 
     fn log(replay_bytes: usize, batch_bytes: usize) -> EventLog {
         EventLog::new(&HubConfig { replay_bytes, batch_bytes, ..HubConfig::default() })
@@ -305,7 +310,7 @@ mod tests {
 
     /// Accepts an event that counts as 100 bytes.
     fn accept(log: &EventLog, kind: &str, now: Timestamp) {
-        log.accept(vec![(NewEvent::new(kind), 100)], now);
+        log.accept([(Content::Given(NewEvent::new(kind)), 100)], now);
     }
 
     fn route(log: &EventLog) {
@@ -321,7 +326,9 @@ mod tests {
     fn kinds(batches: &[Arc<EventBatch>]) -> Vec<Vec<&str>> {
         batches
             .iter()
-            .map(|batch| batch.events.iter().map(|e| e.content.kind.as_deref().unwrap()).collect())
+            .map(|batch| {
+                batch.events.iter().map(|e| e.content().kind.as_deref().unwrap()).collect()
+            })
             .collect()
     }
 

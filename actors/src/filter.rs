@@ -105,7 +105,7 @@ impl fmt::Display for Filter {
 impl Follow {
     /// What an event must share with one that matched to pass as well, and whether it has it.
     pub(crate) fn subject(self, event: &Event) -> Option<&str> {
-        let content = &event.content;
+        let content = event.content();
         match self {
             Self::None => None,
             Self::Span => content.span_id.as_deref(),
@@ -125,7 +125,7 @@ impl Follow {
 impl Broad {
     fn matches(&self, event: &Event) -> bool {
         fields(event).any(|(_, field)| self.text.matches_str(field))
-            || event.content.data.iter().any(|(_, value)| self.text.matches(value))
+            || event.content().data.iter().any(|(_, value)| self.text.matches(value))
             || self.pair.as_ref().is_some_and(|pair| pair.matches(event))
     }
 }
@@ -133,7 +133,7 @@ impl Broad {
 impl KeyFilter {
     fn matches(&self, event: &Event) -> bool {
         match self {
-            Self::Level(least) => event.content.level.unwrap_or(Level::ASSUMED) >= *least,
+            Self::Level(least) => event.content().level.unwrap_or(Level::ASSUMED) >= *least,
             Self::Key { scope, key, texts } => {
                 let in_fields = || {
                     fields(event).any(|(name, field)| {
@@ -141,7 +141,7 @@ impl KeyFilter {
                     })
                 };
                 (*scope == Scope::Everywhere && in_fields())
-                    || object_matches(&event.content.data, key.path(), texts)
+                    || object_matches(&event.content().data, key.path(), texts)
             }
         }
     }
@@ -149,7 +149,7 @@ impl KeyFilter {
 
 /// The built-in fields that an event has, by their canonical keys.
 fn fields(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
-    let content = &event.content;
+    let content = event.content();
     [
         ("type", content.kind.as_deref()),
         ("text", content.text.as_deref()),

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef, RpcReplyPort};
-use tokio::sync::{TryAcquireError, watch};
+use tokio::sync::watch;
 
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
 use crate::error::{HubEnd, IngestError, ShutdownError, StartError, SubscribeError, Unhealthy};
-use crate::event::NewEvent;
+use crate::event::{Content, NewEvent};
 use crate::hub::{Hub, HubMessage};
 use crate::hub_core::HubCore;
 use crate::measurement::{Measurement, MeasurementError};
@@ -42,20 +42,28 @@ impl Drop for OwnedHub {
     }
 }
 
+/// Nothing is taken any more once this is gone.
+struct CloseOnDrop(Arc<HubCore>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl HubHandle {
     /// Starts a hub, on the tokio runtime that this is called on.
     pub async fn start(config: HubConfig) -> Result<Self, StartError> {
         let core = Arc::new(HubCore::new(config));
         let (hub, finished) = Hub::spawn(None, Hub, Arc::clone(&core)).await.map_err(StartError)?;
         let (sender, ended) = watch::channel(None);
-        let watched = Arc::clone(&core);
-        // Ends when the hub does.
+        let closing = CloseOnDrop(Arc::clone(&core));
+        // Ends when the hub does, or its runtime.
         tokio::spawn(async move {
             let outcome = finished.await;
-            watched.draining.store(true, Ordering::Release);
-            watched.ingest_room.close();
+            closing.0.close();
             let end = match outcome {
-                Ok(()) if watched.stopping.load(Ordering::Acquire) => HubEnd::Stopped,
+                Ok(()) if closing.0.stopping.load(Ordering::Acquire) => HubEnd::Stopped,
                 Ok(()) => HubEnd::Failed("it ended unasked; its log says why".to_owned()),
                 Err(error) => HubEnd::Failed(error.to_string()),
             };
@@ -74,22 +82,16 @@ impl HubHandle {
             Ok(Err(_)) => return Err(self.refuse(&events, IngestError::ShuttingDown)),
             Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
         }
-        self.accept(events)
+        self.accept(events);
+        Ok(())
     }
 
     /// Accepts events, all or none, at once or not at all. Never waits, and needs no runtime.
     pub fn try_ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
         let (events, bytes) = self.measure(events)?;
-        match self.core.ingest_room.try_acquire_many(bytes) {
-            Ok(permit) => permit.forget(),
-            Err(TryAcquireError::Closed) => {
-                return Err(self.refuse(&events, IngestError::ShuttingDown));
-            }
-            Err(TryAcquireError::NoPermits) => {
-                return Err(self.refuse(&events, IngestError::QueueFull));
-            }
-        }
-        self.accept(events)
+        self.core.take_room(bytes).map_err(|error| self.refuse(&events, error))?;
+        self.accept(events);
+        Ok(())
     }
 
     /// A subscription to events.
@@ -185,16 +187,22 @@ impl HubHandle {
         outcome.ok().flatten().unwrap_or(HubEnd::Stopped)
     }
 
+    /// What the layer holds of it.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn core(&self) -> &Arc<HubCore> {
+        &self.core
+    }
+
     /// Breaks an actor on purpose, and waits until that has been done.
     #[cfg(feature = "fault-injection")]
     pub async fn inject(&self, fault: crate::fault::Fault) {
         self.call(|reply| HubMessage::Inject(fault, reply)).await;
     }
 
-    fn measure(&self, events: Vec<NewEvent>) -> Result<(Vec<(NewEvent, usize)>, u32), IngestError> {
+    fn measure(&self, events: Vec<NewEvent>) -> Result<(Vec<(Content, usize)>, u32), IngestError> {
         let with_size = |event: NewEvent| {
             let size = event.size();
-            (event, size)
+            (Content::Given(event), size)
         };
         let events: Vec<_> = events.into_iter().map(with_size).collect();
         if !self.is_ready() {
@@ -208,22 +216,13 @@ impl HubHandle {
         }
     }
 
-    fn accept(&self, events: Vec<(NewEvent, usize)>) -> Result<(), IngestError> {
-        if events.is_empty() {
-            return Ok(());
+    fn accept(&self, events: Vec<(Content, usize)>) {
+        if !events.is_empty() {
+            self.core.accept(events, self.core.config.clock.now());
         }
-        for (event, _) in &events {
-            if let Some(kind) = &event.kind {
-                self.core.metrics.count_event(kind);
-            }
-        }
-        self.core.counters.received.add(events.len() as u64);
-        self.core.log.accept(events, self.core.config.clock.now());
-        self.core.wake_collector();
-        Ok(())
     }
 
-    fn refuse(&self, events: &[(NewEvent, usize)], error: IngestError) -> IngestError {
+    fn refuse(&self, events: &[(Content, usize)], error: IngestError) -> IngestError {
         self.core.counters.refused.add(events.len() as u64);
         error
     }
@@ -233,6 +232,9 @@ impl HubHandle {
     async fn routed(&self) {
         let all = u32::try_from(self.core.config.ingest_queue_bytes)
             .expect("the hub has cut it to what fits");
+        // What was dropped can be told now, if it could not before.
+        drop(self.core.ingest_room.acquire_many(all).await);
+        self.core.tell_dropped();
         let room = self.core.ingest_room.acquire_many(all).await;
         self.core.ingest_room.close();
         drop(room);

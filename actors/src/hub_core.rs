@@ -2,16 +2,22 @@
 //!
 //! Actors hold it together; none owns it, so that a restarted one finds everything where its predecessor left it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use ractor::ActorRef;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
+use crate::error::IngestError;
+use crate::event::{Content, NewEvent};
 use crate::event_log::EventLog;
 use crate::filter_group::FilterGroups;
+#[cfg(feature = "tracing")]
+use crate::layer::Record;
+use crate::level::Level;
 use crate::lock;
 use crate::metric_store::{MetricStore, Sample};
 use crate::process::ProcessProbe;
@@ -29,7 +35,9 @@ pub(crate) struct HubCore {
     pub(crate) ingest_room: Semaphore,
     /// Events on their way to the streams.
     pub(crate) in_flight: Arc<AtomicUsize>,
-    pub(crate) subscribers: AtomicUsize,
+    pub(crate) audience: Arc<Audience>,
+    /// Events dropped that no subscriber has been told of yet.
+    untold: AtomicU64,
     /// New work is refused.
     pub(crate) draining: AtomicBool,
     /// The hub was told to end.
@@ -54,7 +62,8 @@ impl HubCore {
             counters: Arc::default(),
             ingest_room: Semaphore::new(config.ingest_queue_bytes),
             in_flight: Arc::default(),
-            subscribers: AtomicUsize::new(0),
+            audience: Arc::new(Audience::new(&config)),
+            untold: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             credit: Credit::default(),
@@ -97,6 +106,89 @@ impl HubCore {
         self.wake_pending.store(false, Ordering::SeqCst);
     }
 
+    /// Takes room in the ingest queue, if there is any. The collector gives it back.
+    pub(crate) fn take_room(&self, bytes: u32) -> Result<(), IngestError> {
+        match self.ingest_room.try_acquire_many(bytes) {
+            Ok(permit) => {
+                permit.forget();
+                Ok(())
+            }
+            Err(TryAcquireError::Closed) => Err(IngestError::ShuttingDown),
+            Err(TryAcquireError::NoPermits) => Err(IngestError::QueueFull),
+        }
+    }
+
+    /// Accepts events for which room has been taken, each with its size.
+    pub(crate) fn accept<E>(&self, events: E, now: Timestamp)
+    where
+        E: AsRef<[(Content, usize)]> + IntoIterator<Item = (Content, usize)>,
+    {
+        let accepted = events.as_ref();
+        for kind in accepted.iter().filter_map(|(content, _)| content.kind_given()) {
+            self.metrics.count_event(kind);
+        }
+        self.counters.received.add(accepted.len() as u64);
+        self.log.accept(events, now);
+        self.wake_collector();
+    }
+
+    /// Accepts an event that nobody will send again, at once or not at all. If there is no room it is dropped, and counted,
+    /// and the subscribers are told before anything comes after it.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn offer(&self, record: Record) {
+        let (size, now) = (record.size(), record.created_at().timestamp());
+        let is_welcome = !self.draining.load(Ordering::Acquire) && self.tell_dropped();
+        if !is_welcome || !self.try_accept(Content::TakenDown(record), size, now) {
+            self.drop_event();
+        }
+    }
+
+    /// Counts an event that is lost, and sees to it that the subscribers are told.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn drop_event(&self) {
+        self.counters.refused.add(1);
+        self.counters.dropped.add(1);
+        self.untold.fetch_add(1, Ordering::SeqCst);
+        self.wake_collector();
+    }
+
+    /// Tells the subscribers of events that were dropped, by an event in their place. False if there is no room even for
+    /// that.
+    pub(crate) fn tell_dropped(&self) -> bool {
+        // After the collector has released the wake: whoever drops an event sees that, or the event is seen here.
+        if self.untold.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        let dropped = self.untold.swap(0, Ordering::SeqCst);
+        let notice = NewEvent::new("hub.events.dropped")
+            .level(Level::Warn)
+            .text("events were lost on their way into the hub")
+            .with("dropped", dropped);
+        let size = notice.size();
+        let is_told =
+            dropped == 0 || self.try_accept(Content::Given(notice), size, self.config.clock.now());
+        if !is_told {
+            self.untold.fetch_add(dropped, Ordering::SeqCst);
+        }
+        is_told
+    }
+
+    /// Accepts an event if there is room for it.
+    fn try_accept(&self, event: Content, size: usize, now: Timestamp) -> bool {
+        let is_accepted = u32::try_from(size).is_ok_and(|bytes| self.take_room(bytes).is_ok());
+        if is_accepted {
+            self.accept([(event, size)], now);
+        }
+        is_accepted
+    }
+
+    /// The hub has ended: nothing will be taken any more.
+    pub(crate) fn close(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.ingest_room.close();
+        self.audience.has_ended.store(true, Ordering::Relaxed);
+    }
+
     /// All series as they are now, the hub's own among them, sorted.
     pub(crate) fn sample(&self) -> Vec<Sample> {
         let (stats, process) = (self.stats(), self.process.read());
@@ -110,6 +202,7 @@ impl HubCore {
             Sample::own_gauge("hub.filters", Some("{filter}"), stats.filters as f64),
             Sample::own_counter("hub.events.received", stats.received),
             Sample::own_counter("hub.events.refused", stats.refused),
+            Sample::own_counter("hub.events.dropped", stats.dropped),
             Sample::own_counter("hub.events.delivered", stats.delivered),
             Sample::own_counter("hub.events.missed", stats.missed),
             Sample::own_counter("hub.subscribers.refused", stats.subscribers_refused),
@@ -127,11 +220,12 @@ impl HubCore {
     pub(crate) fn stats(&self) -> HubStats {
         let counters = &self.counters;
         HubStats {
-            subscribers: self.subscribers.load(Ordering::Relaxed),
+            subscribers: self.audience.subscribers.load(Ordering::Relaxed),
             filters: self.groups.len(),
             queued: self.log.unrouted_events() + self.in_flight.load(Ordering::Relaxed),
             received: counters.received.get(),
             refused: counters.refused.get(),
+            dropped: counters.dropped.get(),
             delivered: counters.delivered.get(),
             missed: counters.missed.get(),
             subscribers_refused: counters.subscribers_refused.get(),
@@ -190,20 +284,52 @@ impl Drop for CreditNote {
     }
 }
 
+/// Whether anybody can ever see an event. Stands apart from the core, so that asking holds nothing of it.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    subscribers: AtomicUsize,
+    /// There is a replay buffer, for those who come later.
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only the layer asks"))]
+    keeps_events: bool,
+    has_ended: AtomicBool,
+}
+
+impl Audience {
+    fn new(config: &HubConfig) -> Self {
+        Self {
+            subscribers: AtomicUsize::new(0),
+            keeps_events: config.replay_bytes > 0,
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether an event that comes now can be seen, now or later.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_there(&self) -> bool {
+        (self.keeps_events || self.subscribers.load(Ordering::Relaxed) > 0) && !self.has_left()
+    }
+
+    /// Whether the hub has ended.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+}
+
 /// Counts one subscriber for as long as it is held.
 #[derive(Debug)]
 pub(crate) struct SubscriberCount(Arc<HubCore>);
 
 impl SubscriberCount {
     pub(crate) fn take(core: &Arc<HubCore>) -> Self {
-        core.subscribers.fetch_add(1, Ordering::Relaxed);
+        core.audience.subscribers.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(core))
     }
 }
 
 impl Drop for SubscriberCount {
     fn drop(&mut self) {
-        self.0.subscribers.fetch_sub(1, Ordering::Relaxed);
+        self.0.audience.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,8 @@
 //! program of your own. Events go in; every subscriber gets those that its filter matches, live, and is told exactly
 //! what it missed. Memory is bounded throughout. Nothing here knows of HTTP.
 //!
+//! With the feature `tracing`, `HubLayer` brings in what the program itself logs.
+//!
 //! ```
 //! use telemetry_hub_actors::{Delivered, HubConfig, HubHandle, NewEvent, TraceQuery};
 //!
@@ -34,6 +36,8 @@ mod handle;
 mod hub;
 mod hub_core;
 mod key;
+#[cfg(feature = "tracing")]
+mod layer;
 mod level;
 mod match_index;
 mod matches;
@@ -70,6 +74,8 @@ pub use fault::Fault;
 pub use filter::{Filter, Follow};
 pub use handle::HubHandle;
 pub use key::Key;
+#[cfg(feature = "tracing")]
+pub use layer::HubLayer;
 pub use level::Level;
 pub use measurement::{
     Bucket, Distribution, Measurement, MeasurementError, MetricKind, Shape, Source,

@@ -285,7 +285,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::event::{CreatedAt, Event, NewEvent};
+    use crate::event::{Content, CreatedAt, Event, NewEvent};
 
     fn outbox(capacity: usize) -> Outbox {
         Outbox::new(capacity, Duration::from_secs(30), Arc::default())
@@ -303,7 +303,7 @@ mod tests {
                 offset: number,
                 size: 10,
                 created_at: CreatedAt::new(jiff::Timestamp::UNIX_EPOCH, 0),
-                content: NewEvent::default(),
+                content: Content::Given(NewEvent::default()),
             })
         };
         Arc::new(Matches::new((first..first + count).map(event).collect(), None))

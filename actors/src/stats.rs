@@ -21,6 +21,7 @@ impl Count {
 pub(crate) struct HubCounters {
     pub(crate) received: Count,
     pub(crate) refused: Count,
+    pub(crate) dropped: Count,
     pub(crate) delivered: Count,
     pub(crate) missed: Count,
     pub(crate) subscribers_refused: Count,
@@ -44,6 +45,8 @@ pub struct HubStats {
     pub received: u64,
     /// Events refused since the start, because there was no room or the hub was going down.
     pub refused: u64,
+    /// Those of them that nobody will send again: they came from this program's own `tracing`.
+    pub dropped: u64,
     /// Events handed to streams since the start, each as often as it was.
     pub delivered: u64,
     /// Events that subscribers did not get and were told of.

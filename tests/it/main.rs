@@ -14,6 +14,7 @@ mod metrics;
 mod otlp;
 mod otlp_json;
 mod otlp_metrics;
+mod own_logs;
 mod program;
 mod recorded;
 mod recorded_otlp;

@@ -47,6 +47,7 @@ async fn events_are_counted_in_all_and_by_type() {
             ("a", 2),
             ("b", 1),
             ("hub.events.delivered", 2),
+            ("hub.events.dropped", 0),
             ("hub.events.missed", 0),
             ("hub.events.received", 3),
             ("hub.events.refused", 0)

@@ -10,6 +10,7 @@
 mod flow;
 mod harness;
 mod law;
+mod layer;
 mod lifecycle;
 mod metrics;
 mod recorder;
