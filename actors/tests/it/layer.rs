@@ -805,3 +805,33 @@ fn debug_that_logs_is_counted_and_does_not_come_back_without_end() {
 fn thread_can_log_to_its_very_end() {
     check_alone("layer::alone_with_a_thread_that_logs_its_last");
 }
+
+#[test]
+fn example_shows_the_errors_and_ends() {
+    let tests = std::env::current_exe().unwrap();
+    let example = tests
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples/embed")
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    let run = Command::new(&example).output();
+    let output = run.unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `cargo test` builds it, `cargo test --test it` does not",
+            example.display()
+        )
+    });
+    let [said, logged] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{logged}");
+    let lines: Vec<_> = said.lines().collect();
+    let [refused, order, bye] = lines.as_slice() else { panic!("{said}") };
+    assert!(refused.contains(r#""level":"ERROR","text":"refused""#), "{said}");
+    let data = r#""data":{"error":"invalid digit found in string","quantity":"three","target":"embed","order.id":2}}"#;
+    assert!(refused.ends_with(data), "{said}");
+    assert!(order.contains(r#""signal":"span","type":"order""#), "{said}");
+    assert_eq!(*bye, "the hub ends the stream: Shutdown");
+    // The layer beside it goes by a filter of its own.
+    assert!(logged.contains("taken") && !logged.contains("looking at it"), "{logged}");
+}
