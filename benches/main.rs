@@ -3,6 +3,7 @@
 mod fanout;
 mod filter;
 mod ingest;
+mod layer;
 mod otlp;
 mod recorder;
 mod sample;
@@ -14,5 +15,6 @@ criterion::criterion_main!(
     ingest::benches,
     otlp::benches,
     fanout::benches,
+    layer::benches,
     recorder::benches
 );
