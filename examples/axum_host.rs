@@ -1,7 +1,7 @@
 //! A small shop on axum, with the hub on its port: `cargo run --example axum_host 8080`.
 //!
 //! It sells, takes payments that sometimes fail, and has customers of its own who never rest. It says what it does with
-//! `tracing`; all of that, and what it measures, is seen live below `/telemetry`. Only `recording` knows how it gets there.
+//! `tracing` and measures it with `metrics`; all of that is seen live below `/telemetry`, and only `main` knows of it.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -10,23 +10,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use recording::Recording;
 use serde_json::json;
 use telemetry_hub::HubService;
-use telemetry_hub::actors::{HubConfig, HubHandle};
+use telemetry_hub::actors::{HubConfig, HubHandle, HubLayer, HubRecorder};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(0), |port| port.parse())?;
     let hub = HubHandle::start(HubConfig::default()).await?;
-    let recording = Recording::start(&hub);
+    tracing_subscriber::registry().with(HubLayer::new(&hub).with_filter(LevelFilter::INFO)).init();
+    HubRecorder::new(&hub).install()?;
 
-    let app = Router::new()
-        .merge(shop::routes(recording))
-        .nest_service("/telemetry", HubService::new(&hub));
+    let app = Router::new().merge(shop::routes()).nest_service("/telemetry", HubService::new(&hub));
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;
@@ -114,11 +116,10 @@ mod shop {
     use axum::response::{IntoResponse, Response};
     use axum::routing::{get, post};
     use axum::{Json, Router};
+    use metrics::Unit;
     use serde::{Deserialize, Serialize};
     use tokio::time::{Instant, timeout};
     use tracing::Instrument;
-
-    use crate::recording::Recording;
 
     #[derive(Debug, Clone, Copy, Serialize)]
     struct Product {
@@ -147,9 +148,9 @@ mod shop {
         1
     }
 
+    #[derive(Default)]
     struct Shop {
         payments: AtomicU64,
-        recording: Recording,
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -170,14 +171,14 @@ mod shop {
         }
     }
 
-    pub(crate) fn routes(recording: Recording) -> Router {
-        let shop = Arc::new(Shop { payments: AtomicU64::new(0), recording });
+    pub(crate) fn routes() -> Router {
+        metrics::describe_histogram!("shop.payments", Unit::Milliseconds, "how long the bank took");
         Router::new()
             .route("/products", get(async || Json(PRODUCTS)))
             .route("/products/{id}", get(async |Path(id): Path<u64>| product(id).map(Json)))
             .route("/orders", post(order))
             .layer(from_fn(watched))
-            .with_state(shop)
+            .with_state(Arc::new(Shop::default()))
     }
 
     /// Each request is a span, and says at its end what came of it.
@@ -211,8 +212,8 @@ mod shop {
         let amount = product.price * f64::from(order.quantity);
         shop.pay(amount).await?;
         tracing::info!(name: "order.placed", product = product.name, quantity = order.quantity, amount);
-        shop.recording.count("shop.orders", 1.0);
-        shop.recording.count("shop.revenue", amount);
+        metrics::counter!("shop.orders", "product" => product.name).increment(1);
+        metrics::gauge!("shop.revenue").increment(amount);
         Ok((StatusCode::CREATED, Json(product)))
     }
 
@@ -223,105 +224,13 @@ mod shop {
             // Banks take their time.
             let answer = Duration::from_millis(rand::random_range(5..30));
             timeout(answer, pending::<()>()).await.ok();
-            self.recording.time("shop.payments", start.elapsed());
+            metrics::histogram!("shop.payments").record(start.elapsed().as_secs_f64() * 1000.0);
             if number.is_multiple_of(FAILING_PAYMENT) {
                 let error = ShopError::NoAnswerFromBank;
                 tracing::error!(name: "payment.failed", payment = number, amount, "{error}");
                 return Err(error);
             }
             Ok(())
-        }
-    }
-}
-
-/// How what the shop says and measures reaches the hub.
-mod recording {
-    use std::fmt::Debug;
-    use std::time::Duration;
-
-    use telemetry_hub::actors::{HubHandle, Level, Measurement, NewEvent};
-    use tracing::field::{Field, Visit};
-    use tracing::{Event, Subscriber};
-    use tracing_subscriber::Layer;
-    use tracing_subscriber::filter::Targets;
-    use tracing_subscriber::layer::{Context, SubscriberExt};
-    use tracing_subscriber::registry::LookupSpan;
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    /// Takes what is recorded to the hub.
-    #[derive(Debug, Clone)]
-    pub(crate) struct Recording(HubHandle);
-
-    impl Recording {
-        /// From now on what this program says with `tracing` is recorded: its own words only, since a hub that heard itself
-        /// would never come to rest.
-        pub(crate) fn start(hub: &HubHandle) -> Self {
-            let recording = Self(hub.clone());
-            let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), tracing::Level::INFO);
-            tracing_subscriber::registry().with(recording.clone().with_filter(own)).init();
-            recording
-        }
-
-        pub(crate) fn count(&self, name: &str, amount: f64) {
-            self.record(Measurement::counter(name, amount));
-        }
-
-        pub(crate) fn time(&self, name: &str, duration: Duration) {
-            let milliseconds = vec![duration.as_secs_f64() * 1000.0];
-            self.record(Measurement::histogram(name, milliseconds).unit("ms"));
-        }
-
-        fn record(&self, measurement: Measurement) {
-            self.0.record(measurement).expect("the shop's names are good");
-        }
-    }
-
-    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recording {
-        fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-            let (name, level) = (event.metadata().name(), *event.metadata().level());
-            let mut fields = Fields(NewEvent::new(name).level(hub_level(level)));
-            event.record(&mut fields);
-            let mut new = fields.0;
-            if let Some(span) = context.event_span(event) {
-                new = new.span(&span.id().into_u64().to_string());
-            }
-            // A hub that has no room counts what it refuses. The shop goes on.
-            self.0.try_ingest(vec![new]).ok();
-        }
-    }
-
-    fn hub_level(level: tracing::Level) -> Level {
-        match level {
-            tracing::Level::ERROR => Level::Error,
-            tracing::Level::WARN => Level::Warn,
-            tracing::Level::INFO => Level::Info,
-            tracing::Level::DEBUG => Level::Debug,
-            tracing::Level::TRACE => Level::Trace,
-        }
-    }
-
-    struct Fields(NewEvent);
-
-    impl Visit for Fields {
-        fn record_u64(&mut self, field: &Field, value: u64) {
-            self.0.data.push(field.name(), value);
-        }
-
-        fn record_f64(&mut self, field: &Field, value: f64) {
-            self.0.data.push(field.name(), value);
-        }
-
-        fn record_str(&mut self, field: &Field, value: &str) {
-            self.0.data.push(field.name(), value);
-        }
-
-        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            let text = format!("{value:?}");
-            if field.name() == "message" {
-                self.0.text = Some(text.into());
-            } else {
-                self.0.data.push(field.name(), text);
-            }
         }
     }
 }

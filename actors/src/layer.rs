@@ -34,9 +34,7 @@ fn is_own(target: &str) -> bool {
     let is_hub = matches!(name, "telemetry_hub" | "telemetry_hub_actors" | "ractor");
     let is_transport = matches!(
         name,
-        "axum"
-            | "h2"
-            | "hyper"
+        "h2" | "hyper"
             | "hyper_util"
             | "mio"
             | "runtime"
@@ -44,8 +42,6 @@ fn is_own(target: &str) -> bool {
             | "tokio"
             | "tokio_util"
             | "tonic"
-            | "tower"
-            | "tower_http"
             | "warp"
     );
     is_path && (is_hub || is_transport)
@@ -88,9 +84,9 @@ fn is_own(target: &str) -> bool {
 ///   `hub.events.dropped`. The same goes for what is logged within the reading of another event, by a `Debug` that logs.
 /// - Where nobody can see an event, as there is neither a subscriber nor a replay buffer, it is not made, and not counted.
 /// - It does not keep the hub alive. Once the hub has ended, it does nothing.
-/// - What the hub and its transport log is left out: the crates `telemetry_hub`, `telemetry_hub_actors`, `ractor`, `axum`,
-///   `h2`, `hyper`, `hyper_util`, `mio`, `rustls`, `tokio` (its targets `runtime` too), `tokio_util`, `tonic`, `tower`,
-///   `tower_http`, `warp`.
+/// - What the hub and its transport log is left out: the crates `telemetry_hub`, `telemetry_hub_actors`, `ractor`, `h2`,
+///   `hyper`, `hyper_util`, `mio`, `rustls`, `tokio` (its targets `runtime` too), `tokio_util`, `tonic`, `warp`. What a host
+///   says of its own requests, through `tower_http` for one, is its own.
 #[derive(Debug)]
 pub struct HubLayer {
     core: Weak<HubCore>,

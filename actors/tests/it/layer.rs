@@ -378,8 +378,8 @@ async fn what_the_hub_and_its_transport_log_is_left_out() {
             });
         )*};
     }
-    log_as!("telemetry_hub" "telemetry_hub_actors" "ractor" "axum" "h2" "hyper" "hyper_util" "mio"
-        "runtime" "rustls" "tokio" "tokio_util" "tonic" "tower" "tower_http" "warp");
+    log_as!("telemetry_hub" "telemetry_hub_actors" "ractor" "h2" "hyper" "hyper_util" "mio"
+        "runtime" "rustls" "tokio" "tokio_util" "tonic" "warp");
     // The hub at work: all its actors log, and some spans of theirs close.
     drop(subscribe(&hub, "type=none").await);
     break_collector(&hub, Fault::PanicCollector).await;
