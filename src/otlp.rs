@@ -11,7 +11,8 @@ use crate::reply::Problem;
 use crate::routes::Intake;
 
 use context::Context;
-use outline::{Level, Parts};
+use outline::{Outline, Parts};
+use pace::Pace;
 
 pub(crate) use answer::respond;
 pub(crate) use encoding::Encoding;
@@ -26,11 +27,9 @@ pub(crate) mod grpc;
 mod logs;
 mod metrics;
 mod outline;
+mod pace;
 mod signal;
 mod spans;
-
-/// How many records are read before others get their turn on this thread.
-const RECORDS_AT_A_TIME: usize = 256;
 
 /// How many reasons for rejection are told; the count is always exact.
 const MAX_TOLD_REASONS: usize = 3;
@@ -39,7 +38,7 @@ const MAX_TOLD_REASONS: usize = 3;
 const MAX_REASON_LENGTH: usize = 300;
 
 /// The series that counts what was rejected.
-const REJECTED: &str = "server.otlp.rejected";
+pub(crate) const REJECTED: &str = "server.otlp.rejected";
 
 /// Why a request, or a record of it, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +80,11 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn reject(&mut self, records: usize, error: &Unreadable) {
         self.rejected += records;
+        if self.reasons.len() == MAX_TOLD_REASONS {
+            return;
+        }
         let reason: String = error_chain(error).chars().take(MAX_REASON_LENGTH).collect();
-        if self.reasons.len() < MAX_TOLD_REASONS && !self.reasons.contains(&reason) {
+        if !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
     }
@@ -93,33 +95,60 @@ impl Outcome {
     }
 }
 
-/// Reads the body of an export request, and hands on what is good of it. Fails if nothing is.
+/// Reads the body of an export request, and hands on what is good of it. Fails if nothing is. The signal is told by the content
+/// if it is not said.
 pub(crate) async fn accept(
-    signal: Signal,
+    signal: Option<Signal>,
     encoding: Encoding,
     body: &Bytes,
     intake: &Intake,
-) -> Result<Outcome, Problem> {
+) -> Result<(Signal, Outcome), Problem> {
     let turn = intake.turn_to_parse().await?;
-    if signal == Signal::Metrics {
-        intake.check_ready()?;
-        // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
-        outline::check(encoding, signal, body)?;
+    let signal = signal.unwrap_or_else(|| Signal::of(encoding, body));
+    let mut export = Export::new(signal, encoding, intake);
+    let read = export.read(body).await;
+    let Export { mut outcome, events, .. } = export;
+    if let Err(Fault::Unreadable(error)) = &read {
+        outcome.reject(1, error);
     }
-    let mut export = Export { signal, encoding, intake, outcome: Outcome::default() };
-    let mut events = Events::default();
-    export.read(body, &mut events).await?;
-    let outcome = export.outcome;
+    intake.count(REJECTED, outcome.rejected);
+    read?;
     if !events.good.is_empty() {
         intake.hub.ingest(events.good).await?;
     }
     drop(turn);
-    intake.count(REJECTED, outcome.rejected);
     if outcome.accepted == 0 && outcome.rejected > 0 {
         let detail = format!("all {} rejected: {}", outcome.rejected, outcome.reasons());
         return Err(Problem::bad_request(detail));
     }
-    Ok(outcome)
+    Ok((signal, outcome))
+}
+
+/// Why a whole request cannot be taken.
+enum Fault {
+    Unreadable(Unreadable),
+    Refused(Problem),
+}
+
+impl From<Unreadable> for Fault {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unreadable(error) => error.into(),
+            Fault::Refused(problem) => problem,
+        }
+    }
 }
 
 /// One request while it is read.
@@ -128,6 +157,8 @@ struct Export<'a> {
     encoding: Encoding,
     intake: &'a Intake,
     outcome: Outcome,
+    events: Events,
+    pace: Pace,
 }
 
 /// Events that are to be accepted together.
@@ -137,19 +168,55 @@ struct Events {
     bytes: usize,
 }
 
-impl Export<'_> {
-    async fn read(&mut self, body: &Bytes, events: &mut Events) -> Result<(), Problem> {
-        let (encoding, signal, limit) = (self.encoding, self.signal, self.limit());
+impl<'a> Export<'a> {
+    fn new(signal: Signal, encoding: Encoding, intake: &'a Intake) -> Self {
+        let (outcome, events, pace) = Default::default();
+        Self { signal, encoding, intake, outcome, events, pace }
+    }
+
+    async fn read(&mut self, body: &Bytes) -> Result<(), Fault> {
+        let (encoding, signal) = (self.encoding, self.signal);
+        if signal == Signal::Metrics {
+            self.intake.check_ready()?;
+            // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
+            outline::check(encoding, signal, body, &mut self.pace).await?;
+        }
         for bytes in outline::resources(encoding, signal, body)? {
+            self.read_resource(&bytes?).await?;
+            self.pace.step().await;
+        }
+        Ok(())
+    }
+
+    /// What a resource or a scope says of itself is part of all records below: if it cannot be read, they are rejected.
+    async fn read_resource(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+        let (encoding, signal, limit) = (self.encoding, self.signal, self.limit());
+        let Outline { head, inner: scopes } = outline::resource(encoding, signal, bytes)?;
+        let resource = context::resource(encoding, head, limit);
+        for bytes in scopes {
             let bytes = bytes?;
-            let Level { head, inner: scopes } = outline::resource(encoding, signal, &bytes)?;
-            let resource = context::resource(encoding, head, limit)?;
-            for bytes in scopes {
-                let bytes = bytes?;
-                let Level { head, inner: records } = outline::scope(encoding, signal, &bytes)?;
-                let context = Context::new(encoding, &resource, head, limit)?;
-                self.read_records(records, &context, events).await?;
+            let Outline { head, inner: records } = outline::scope(encoding, signal, &bytes)?;
+            let context = match &resource {
+                Ok(resource) => Context::new(encoding, resource, head, limit),
+                Err(error) => {
+                    self.reject_all(records, error).await?;
+                    continue;
+                }
+            };
+            match context {
+                Ok(context) => self.read_records(records, &context).await?,
+                Err(error) => self.reject_all(records, &error).await?,
             }
+            self.pace.step().await;
+        }
+        Ok(())
+    }
+
+    async fn reject_all(&mut self, records: Parts<'_>, error: &Unreadable) -> Result<(), Fault> {
+        for record in records {
+            record?;
+            self.outcome.reject(1, error);
+            self.pace.step().await;
         }
         Ok(())
     }
@@ -158,39 +225,26 @@ impl Export<'_> {
         &mut self,
         records: Parts<'_>,
         context: &Context<'_>,
-        events: &mut Events,
-    ) -> Result<(), Problem> {
-        for (index, record) in records.enumerate() {
-            if index % RECORDS_AT_A_TIME == RECORDS_AT_A_TIME - 1 {
-                tokio::task::yield_now().await;
-            }
+    ) -> Result<(), Fault> {
+        let (encoding, limit) = (self.encoding, self.limit());
+        for record in records {
             let record = record?;
             match self.signal {
-                Signal::Logs => {
-                    self.take_event(logs::read(self.encoding, &record, context), events)?;
-                }
+                Signal::Logs => self.take_event(logs::read(encoding, &record, context, limit))?,
                 Signal::Traces => {
-                    self.take_event(spans::read(self.encoding, &record, context), events)?;
+                    self.take_event(spans::read(encoding, &record, context, limit))?
                 }
                 Signal::Metrics => {
-                    metrics::record(
-                        self.encoding,
-                        &record,
-                        context,
-                        self.intake,
-                        &mut self.outcome,
-                    );
+                    let (hub, outcome) = (&self.intake.hub, &mut self.outcome);
+                    metrics::record(encoding, &record, context, hub, outcome, &mut self.pace).await;
                 }
             }
+            self.pace.step().await;
         }
         Ok(())
     }
 
-    fn take_event(
-        &mut self,
-        event: Result<NewEvent, Unreadable>,
-        events: &mut Events,
-    ) -> Result<(), Problem> {
+    fn take_event(&mut self, event: Result<NewEvent, Unreadable>) -> Result<(), Fault> {
         let event = match event.and_then(|event| self.within_limit(event)) {
             Ok(event) => event,
             Err(error) => {
@@ -199,11 +253,11 @@ impl Export<'_> {
             }
         };
         self.outcome.accepted += 1;
-        events.bytes += event.size();
-        events.good.push(event);
-        let (bytes, limit) = (events.bytes, self.intake.hub.config().ingest_queue_bytes);
+        self.events.bytes += event.size();
+        self.events.good.push(event);
+        let (bytes, limit) = (self.events.bytes, self.intake.hub.config().ingest_queue_bytes);
         if bytes > limit {
-            return Err(IngestError::BatchTooLarge { bytes, limit }.into());
+            return Err(Problem::from(IngestError::BatchTooLarge { bytes, limit }).into());
         }
         Ok(())
     }

@@ -109,7 +109,8 @@ impl Value {
 }
 
 impl Object {
-    pub(crate) fn heap_size(&self) -> usize {
+    /// About how many bytes its members occupy on the heap.
+    pub fn heap_size(&self) -> usize {
         let inner: usize = self.iter().map(|(key, value)| key.len() + value.heap_size()).sum();
         self.0.capacity() * size_of::<(Box<str>, Value)>() + inner
     }

@@ -68,13 +68,13 @@ impl Members {
         }
     }
 
-    /// Adds a member of the record's own that is no attribute. One whose name an attribute has taken gets a prefix.
+    /// Adds a member of the record's own that is no attribute. One whose name is taken gets a prefix.
     pub(super) fn add_own(&mut self, prefix: &str, name: &str, value: impl Into<Value>) {
-        if self.has(name) {
-            self.push(format!("{prefix}.{name}"), || value.into());
-        } else {
-            self.push(name, || value.into());
+        let mut name = name.to_owned();
+        while self.has(&name) {
+            name = format!("{prefix}.{name}");
         }
+        self.push(name, || value.into());
     }
 
     fn push(&mut self, name: impl AsRef<str> + Into<Box<str>>, value: impl FnOnce() -> Value) {

@@ -16,6 +16,9 @@ use super::encoding::{Encoding, Part};
 const IDENTITY: [&str; 4] =
     ["service.name", "service.namespace", "service.instance.id", "host.name"];
 
+/// How large the attributes may be that each series has of its resource: no series may have more in all.
+const MAX_IDENTITY_BYTES: usize = 4096;
+
 /// The scope of a record, and the resource above it.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
@@ -47,14 +50,24 @@ impl<'a> Context<'a> {
     ) -> Result<Self, Unreadable> {
         let scope: InstrumentationScope = head(encoding, scope, limit)?;
         let attributes = attributes::object(scope.attributes);
+        // Each record gets a copy of all that.
+        let size = resource.heap_size() + attributes.heap_size();
+        if size > limit {
+            return Err(Unreadable::TooLarge { size, limit });
+        }
         let mut hasher = DefaultHasher::new();
         canonical(resource).hash(&mut hasher);
         (&scope.name, &scope.version, canonical(&attributes)).hash(&mut hasher);
         let is_identity = |(name, _): &(&str, &Value)| IDENTITY.contains(name);
         let identity = resource.iter().filter(is_identity);
+        let identity: Object = identity.map(|(name, value)| (name.into(), value.clone())).collect();
+        if identity.heap_size() > MAX_IDENTITY_BYTES {
+            let size = identity.heap_size();
+            return Err(Unreadable::TooLarge { size, limit: MAX_IDENTITY_BYTES });
+        }
         Ok(Self {
             resource,
-            identity: identity.map(|(name, value)| (name.into(), value.clone())).collect(),
+            identity,
             scope: attributes,
             scope_name: scope.name.into(),
             source: hasher.finish(),
@@ -63,13 +76,7 @@ impl<'a> Context<'a> {
 }
 
 fn head<T: Part>(encoding: Encoding, bytes: Option<Bytes>, limit: usize) -> Result<T, Unreadable> {
-    match bytes {
-        None => Ok(T::default()),
-        Some(bytes) if bytes.len() > limit => {
-            Err(Unreadable::TooLarge { size: bytes.len(), limit })
-        }
-        Some(bytes) => encoding.decode(&bytes),
-    }
+    bytes.map_or_else(|| Ok(T::default()), |bytes| encoding.decode(&bytes, limit))
 }
 
 /// One text for the same attributes in any order: some sources give them in another order each time.

@@ -4,6 +4,7 @@
 //! anywhere in a record is an error of that record, never a member left out. OTLP departs from protobuf's JSON in one
 //! thing: ids are hex, not base64.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -16,8 +17,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, Value,
+    DescriptorPool, DeserializeOptions, DynamicMessage, EnumDescriptor, Kind, MessageDescriptor,
+    Value,
 };
+use telemetry_hub_actors as hub;
 
 use super::Unreadable;
 
@@ -59,13 +62,20 @@ static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
 });
 
 impl Encoding {
-    /// Reads a message.
-    pub(super) fn decode<T: Part>(self, bytes: &Bytes) -> Result<T, Unreadable> {
-        Ok(T::decode(self.to_protobuf::<T>(bytes)?)?)
+    /// Reads a message of no more than so many bytes: what it becomes can be many times as large.
+    pub(super) fn decode<T: Part>(self, bytes: &Bytes, limit: usize) -> Result<T, Unreadable> {
+        Ok(T::decode(self.to_protobuf::<T>(bytes, limit)?)?)
     }
 
     /// The message in protobuf.
-    pub(super) fn to_protobuf<T: Part>(self, bytes: &Bytes) -> Result<Bytes, Unreadable> {
+    pub(super) fn to_protobuf<T: Part>(
+        self,
+        bytes: &Bytes,
+        limit: usize,
+    ) -> Result<Bytes, Unreadable> {
+        if bytes.len() > limit {
+            return Err(Unreadable::TooLarge { size: bytes.len(), limit });
+        }
         match self {
             Self::Protobuf => Ok(bytes.clone()),
             Self::Json => {
@@ -86,32 +96,38 @@ fn read_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessag
     let message =
         DynamicMessage::deserialize_with_options(descriptor.clone(), &mut deserializer, &options);
     let mut message = message?;
-    check_enums(&descriptor, &serde_json::from_slice(json)?)?;
+    check_members(&descriptor, &serde_json::from_slice(json)?)?;
     read_ids_as_hex(&mut message)?;
     Ok(message)
 }
 
-/// Who ignores unknown fields ignores unknown names of enums as well (ProtoJSON). Here they are mistakes.
-fn check_enums(descriptor: &MessageDescriptor, json: &serde_json::Value) -> Result<(), Unreadable> {
-    for (name, value) in json.as_object().into_iter().flatten() {
+/// What a lenient reader lets pass: unknown names of enums, which are ignored with the unknown fields (ProtoJSON), and a field
+/// that is there twice, of which the first is lost. Here they are mistakes.
+fn check_members(descriptor: &MessageDescriptor, json: &hub::Value) -> Result<(), Unreadable> {
+    let hub::Value::Object(members) = json else { return Ok(()) };
+    let mut seen = HashSet::new();
+    for (name, value) in members.iter() {
         let field = descriptor.get_field_by_json_name(name);
         let Some(field) = field.or_else(|| descriptor.get_field_by_name(name)) else { continue };
-        match field.kind() {
-            Kind::Enum(names)
-                if value.as_str().is_some_and(|name| names.get_value_by_name(name).is_none()) =>
-            {
+        if !seen.insert(field.number()) {
+            return Err(Unreadable::bad("a member", "once"));
+        }
+        match (field.kind(), value) {
+            (Kind::Enum(names), hub::Value::String(name)) if !has_name(&names, name) => {
                 return Err(Unreadable::bad("an enum", "a name or number that it has"));
             }
-            Kind::Message(inner) => match value {
-                serde_json::Value::Array(items) => {
-                    items.iter().try_for_each(|item| check_enums(&inner, item))?;
-                }
-                value => check_enums(&inner, value)?,
-            },
+            (Kind::Message(inner), hub::Value::Array(items)) => {
+                items.iter().try_for_each(|item| check_members(&inner, item))?;
+            }
+            (Kind::Message(inner), value) => check_members(&inner, value)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+fn has_name(names: &EnumDescriptor, name: &str) -> bool {
+    names.get_value_by_name(name).is_some()
 }
 
 /// Ids have been read as base64, as all other bytes are. That is undone, and they are read as hex.

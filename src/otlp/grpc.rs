@@ -22,7 +22,7 @@ use crate::routes::{Incoming, Intake};
 /// Whether a request is gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(b"".as_slice(), |value| value.as_bytes());
-    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| {
+    content_type.to_ascii_lowercase().strip_prefix(b"application/grpc").is_some_and(|rest| {
         // `application/grpc-web` is another protocol.
         rest.is_empty() || rest.starts_with(b"+proto") || rest.starts_with(b";")
     })
@@ -49,13 +49,22 @@ pub(crate) async fn call(
         Err(problem) => return status(problem).into_http(),
     };
     let (bytes, room) = read.into_parts();
+    // tonic inflates a message before anybody has paid for what it becomes.
+    const COMPRESSED: u8 = 1;
+    let inflated = match bytes.first() {
+        Some(&COMPRESSED) => match intake.pay_for_bytes(limit).await {
+            Ok(room) => Some(room),
+            Err(problem) => return status(problem).into_http(),
+        },
+        _ => None,
+    };
     let request = request.map(|()| Full::new(bytes));
     let mut grpc = Grpc::new(BytesCodec)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(limit);
     let response = grpc.unary(Export { signal, intake }, request).await;
-    drop(room);
+    drop((room, inflated));
     response
 }
 
@@ -74,8 +83,8 @@ impl tonic::server::UnaryService<Bytes> for Export {
         let (signal, intake) = (self.signal, self.intake.clone());
         Box::pin(async move {
             let message = request.into_inner();
-            let outcome = accept(signal, Encoding::Protobuf, &message, &intake).await;
-            let outcome = outcome.map_err(status)?;
+            let accepted = accept(Some(signal), Encoding::Protobuf, &message, &intake).await;
+            let (_, outcome) = accepted.map_err(status)?;
             Ok(tonic::Response::new(answer::protobuf(&outcome).encode_to_vec().into()))
         })
     }

@@ -18,8 +18,9 @@ pub(super) fn read(
     encoding: Encoding,
     bytes: &Bytes,
     context: &Context<'_>,
+    limit: usize,
 ) -> Result<NewEvent, Unreadable> {
-    let mut record: LogRecord = encoding.decode(bytes)?;
+    let mut record: LogRecord = encoding.decode(bytes, limit)?;
     let span_id = match id::<8>("spanId", &record.span_id)? {
         None => take_span_id(&mut record),
         known => known,
@@ -36,6 +37,14 @@ pub(super) fn read(
     let mut members = Members::default();
     members.add(record.attributes);
     event.text = read_body(record.body, &mut members);
+    // A source may have names of its own for its levels.
+    let is_said = Level::from_source(&record.severity_text) == event.level;
+    if !record.severity_text.is_empty() && !is_said {
+        members.add_own("record", "severityText", record.severity_text);
+    }
+    if record.dropped_attributes_count > 0 {
+        members.add_own("record", "droppedAttributesCount", record.dropped_attributes_count);
+    }
     members.add_shared(&context.scope);
     members.add_shared(context.resource);
     event.data = members.finish();

@@ -1,4 +1,5 @@
-//! Metrics as measurements, data point by data point.
+//! Metrics as measurements, data point by data point. In JSON a metric is decoded as a whole: there a point that cannot be read
+//! spoils the others of its metric.
 //!
 //! A cumulative total goes to the hub with its source, which adds up what several sources count and notices a restart. Who
 //! watches sees a series' attributes: the data point's, and those of the resource that say who it is.
@@ -12,44 +13,45 @@ use opentelemetry_proto::tonic::metrics::v1::{
     HistogramDataPoint, Metric, NumberDataPoint, SummaryDataPoint,
 };
 use prost::Message;
-use telemetry_hub_actors::{Distribution, Measurement, Shape, Source};
+use telemetry_hub_actors::{Distribution, HubHandle, Measurement, Shape, Source};
 
 use super::attributes::Members;
 use super::buckets::{explicit_buckets, exponential_buckets};
 use super::context::Context;
 use super::encoding::Encoding;
-use super::outline::{Fields, Parts};
+use super::outline::{Fields, Parts, merged};
+use super::pace::Pace;
 use super::{Outcome, Unreadable};
-use crate::routes::Intake;
 
 /// How large one metric may be in JSON, where it is read as a whole: some ten thousand data points.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
-/// A metric whose data points are still encoded, so that each is read on its own.
+/// What stands beside the data of a metric.
 #[derive(Clone, PartialEq, Message)]
-struct MetricOutline {
+struct MetricHead {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "3")]
     unit: String,
-    #[prost(oneof = "Data", tags = "5, 7, 9, 10, 11")]
-    data: Option<Data>,
 }
 
-/// The data, still encoded.
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Data {
-    #[prost(bytes = "bytes", tag = "5")]
-    Gauge(Bytes),
-    #[prost(bytes = "bytes", tag = "7")]
-    Sum(Bytes),
-    #[prost(bytes = "bytes", tag = "9")]
-    Histogram(Bytes),
-    #[prost(bytes = "bytes", tag = "10")]
-    ExponentialHistogram(Bytes),
-    #[prost(bytes = "bytes", tag = "11")]
-    Summary(Bytes),
+/// The data, still encoded, so that each point is read on its own. The numbers are those of the fields of a metric.
+struct Data {
+    kind: Kind,
+    bytes: Bytes,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gauge = 5,
+    Sum = 7,
+    Histogram = 9,
+    ExponentialHistogram = 10,
+    Summary = 11,
+}
+
+const KINDS: [Kind; 5] =
+    [Kind::Gauge, Kind::Sum, Kind::Histogram, Kind::ExponentialHistogram, Kind::Summary];
 
 /// What the kinds of data say of their points: they number their fields alike.
 #[derive(Clone, PartialEq, Message)]
@@ -64,23 +66,24 @@ struct Aggregation {
 const POINTS: u32 = 1;
 
 /// Records every data point of a metric that can be read.
-pub(super) fn record(
+pub(super) async fn record(
     encoding: Encoding,
     bytes: &Bytes,
     context: &Context<'_>,
-    intake: &Intake,
+    hub: &HubHandle,
     outcome: &mut Outcome,
+    pace: &mut Pace,
 ) {
     let (metric, data, aggregation) = match outline(encoding, bytes) {
         Ok(outline) => outline,
         Err(error) => return outcome.reject(count_points(encoding, bytes), &error),
     };
-    let limit = intake.hub.config().max_event_bytes;
-    let reader = Reader { metric: &metric, data: &data, aggregation, context, limit };
-    for point in (Parts::Protobuf { fields: Fields::of(data.bytes()), number: POINTS }) {
+    let limit = hub.config().max_event_bytes;
+    let reader = Reader { metric: &metric, kind: data.kind, aggregation, context, limit };
+    for point in (Parts::Protobuf { fields: Fields::of(&data.bytes), number: POINTS }) {
         let measurement = point.and_then(|point| reader.measurement(&point));
         let recorded = match measurement {
-            Ok(Some(measurement)) => intake.hub.record(measurement).map_err(Unreadable::from),
+            Ok(Some(measurement)) => hub.record(measurement).map_err(Unreadable::from),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
@@ -88,20 +91,36 @@ pub(super) fn record(
             Ok(()) => outcome.accepted += 1,
             Err(error) => outcome.reject(1, &error),
         }
+        pace.step().await;
     }
 }
 
 fn outline(
     encoding: Encoding,
     bytes: &Bytes,
-) -> Result<(MetricOutline, Data, Aggregation), Unreadable> {
-    if encoding == Encoding::Json && bytes.len() > MAX_JSON_BYTES {
-        return Err(Unreadable::TooLarge { size: bytes.len(), limit: MAX_JSON_BYTES });
-    }
-    let mut metric = MetricOutline::decode(encoding.to_protobuf::<Metric>(bytes)?)?;
-    let data = metric.data.take().ok_or(Unreadable::bad("data", "one of the kinds of metric"))?;
-    let aggregation = Aggregation::decode(data.bytes().clone())?;
+) -> Result<(MetricHead, Data, Aggregation), Unreadable> {
+    let bytes = match encoding {
+        Encoding::Json => encoding.to_protobuf::<Metric>(bytes, MAX_JSON_BYTES)?,
+        Encoding::Protobuf => bytes.clone(),
+    };
+    let metric = MetricHead::decode(bytes.clone())?;
+    let data = Data::of(&bytes)?;
+    let aggregation = Aggregation::decode(data.bytes.clone())?;
     Ok((metric, data, aggregation))
+}
+
+impl Data {
+    /// One of the kinds; if several are there, the last one counts, as protobuf has it.
+    fn of(metric: &Bytes) -> Result<Self, Unreadable> {
+        let mut kind = None;
+        for field in Fields::of(metric) {
+            let (number, _) = field?;
+            kind = KINDS.into_iter().find(|kind| *kind as u32 == number).or(kind);
+        }
+        let kind = kind.ok_or(Unreadable::bad("data", "one of the kinds of metric"))?;
+        let bytes = merged(metric, kind as u32)?.unwrap_or_default();
+        Ok(Self { kind, bytes })
+    }
 }
 
 /// How many data points a metric has that cannot be read, as far as that can be told; a metric is at least one.
@@ -117,21 +136,10 @@ fn count_points(encoding: Encoding, bytes: &Bytes) -> usize {
     points.sum::<usize>().max(1)
 }
 
-impl Data {
-    fn bytes(&self) -> &Bytes {
-        let (Self::Gauge(bytes)
-        | Self::Sum(bytes)
-        | Self::Histogram(bytes)
-        | Self::ExponentialHistogram(bytes)
-        | Self::Summary(bytes)) = self;
-        bytes
-    }
-}
-
 /// Reads the data points of one metric.
 struct Reader<'a> {
-    metric: &'a MetricOutline,
-    data: &'a Data,
+    metric: &'a MetricHead,
+    kind: Kind,
     aggregation: Aggregation,
     context: &'a Context<'a>,
     limit: usize,
@@ -162,14 +170,14 @@ impl Reader<'_> {
             return Err(Unreadable::TooLarge { size: bytes.len(), limit: self.limit });
         }
         let bytes = bytes.clone();
-        match self.data {
-            Data::Gauge(_) => self.gauge(NumberDataPoint::decode(bytes)?),
-            Data::Sum(_) => self.sum(NumberDataPoint::decode(bytes)?),
-            Data::Histogram(_) => self.histogram(HistogramDataPoint::decode(bytes)?),
-            Data::ExponentialHistogram(_) => {
+        match self.kind {
+            Kind::Gauge => self.gauge(NumberDataPoint::decode(bytes)?),
+            Kind::Sum => self.sum(NumberDataPoint::decode(bytes)?),
+            Kind::Histogram => self.histogram(HistogramDataPoint::decode(bytes)?),
+            Kind::ExponentialHistogram => {
                 self.exponential(ExponentialHistogramDataPoint::decode(bytes)?)
             }
-            Data::Summary(_) => self.summary(SummaryDataPoint::decode(bytes)?),
+            Kind::Summary => self.summary(SummaryDataPoint::decode(bytes)?),
         }
     }
 

@@ -1,20 +1,22 @@
 //! The levels of a request above its records: resources, their scopes, the scopes' records, each still encoded.
 //!
 //! The three signals have one outline, and differ only in the names that it has in JSON. Lists are walked, never gathered: eight
-//! million empty records fit into one request.
+//! million empty records fit into one request. Those of JSON are gathered as slices, and so many at the most.
 
-use std::collections::HashMap;
+use std::fmt;
 
 use bytes::{Buf, Bytes};
 use prost::decode_length_delimiter;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Unreadable;
 use super::encoding::Encoding;
+use super::pace::Pace;
 use super::signal::Signal;
 
 /// A resource or a scope: what it says of itself, and what is in it.
-pub(super) struct Level<'a> {
+pub(super) struct Outline<'a> {
     pub(super) head: Option<Bytes>,
     pub(super) inner: Parts<'a>,
 }
@@ -42,55 +44,97 @@ impl Iterator for Parts<'_> {
 }
 
 /// The fields of a protobuf message that have a length, with their numbers. Ends at what is no field.
-pub(super) struct Fields(Bytes);
+pub(super) struct Fields(AllFields);
 
 impl Iterator for Fields {
     type Item = Result<(u32, Bytes), Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.0.has_remaining() {
-            match self.field() {
-                Ok(Some(field)) => return Some(Ok(field)),
-                Ok(None) => {}
-                Err(error) => {
-                    self.0.clear();
-                    return Some(Err(error));
-                }
-            }
-        }
-        None
+        self.0.find_map(|field| match field {
+            Ok(Field { number, kind: FieldKind::Len(bytes) }) => Some(Ok((number, bytes))),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
     }
 }
 
 impl Fields {
     pub(super) fn of(message: &Bytes) -> Self {
+        Self(AllFields(message.clone()))
+    }
+}
+
+/// All fields of a protobuf message, of whatever type. Ends at what is no field.
+pub(super) struct AllFields(Bytes);
+
+/// A field, read no further than its type.
+pub(super) struct Field {
+    pub(super) number: u32,
+    pub(super) kind: FieldKind,
+}
+
+/// How a field is encoded (protobuf's "Encoding", "Message Structure").
+pub(super) enum FieldKind {
+    Varint,
+    I64,
+    Len(Bytes),
+    I32,
+}
+
+impl Iterator for AllFields {
+    type Item = Result<Field, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.0.has_remaining() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0.clear();
+        }
+        Some(field)
+    }
+}
+
+impl AllFields {
+    pub(super) fn of(message: &Bytes) -> Self {
         Self(message.clone())
     }
 
-    /// The next field, or nothing if it is one without a length (protobuf's "Encoding", "Message Structure").
-    fn field(&mut self) -> Result<Option<(u32, Bytes)>, Unreadable> {
-        const VARINT: usize = 0;
-        const I64: usize = 1;
-        const LEN: usize = 2;
-        const I32: usize = 5;
+    fn field(&mut self) -> Result<Field, Unreadable> {
         let key = decode_length_delimiter(&mut self.0)?;
-        match key & 7 {
-            VARINT => decode_length_delimiter(&mut self.0).map(drop)?,
-            I64 => drop(self.take(8)?),
-            I32 => drop(self.take(4)?),
-            LEN => {
+        let number = u32::try_from(key >> 3).map_err(|_| Unreadable::Wire)?;
+        let kind = match key & 7 {
+            0 => decode_length_delimiter(&mut self.0).map(|_| FieldKind::Varint)?,
+            1 => self.take(8).map(|_| FieldKind::I64)?,
+            2 => {
                 let length = decode_length_delimiter(&mut self.0)?;
-                let number = u32::try_from(key >> 3).map_err(|_| Unreadable::Wire)?;
-                return Ok(Some((number, self.take(length)?)));
+                FieldKind::Len(self.take(length)?)
             }
+            5 => self.take(4).map(|_| FieldKind::I32)?,
             _ => return Err(Unreadable::Wire),
-        }
-        Ok(None)
+        };
+        Ok(Field { number, kind })
     }
 
     fn take(&mut self, length: usize) -> Result<Bytes, Unreadable> {
         if length > self.0.len() { Err(Unreadable::Wire) } else { Ok(self.0.split_to(length)) }
     }
+}
+
+/// The bytes of a field of which there should be one. Given in parts, it is their sum: that is how protobuf merges messages.
+pub(super) fn merged(message: &Bytes, wanted: u32) -> Result<Option<Bytes>, Unreadable> {
+    let mut merged: Option<Bytes> = None;
+    for field in Fields::of(message) {
+        let (number, bytes) = field?;
+        if number == wanted {
+            merged = Some(match merged {
+                None => bytes,
+                Some(before) => [before, bytes].concat().into(),
+            });
+        }
+    }
+    Ok(merged)
 }
 
 /// The numbers that the fields have in protobuf, on every level.
@@ -145,7 +189,7 @@ pub(super) fn resource(
     encoding: Encoding,
     signal: Signal,
     bytes: &Bytes,
-) -> Result<Level<'_>, Unreadable> {
+) -> Result<Outline<'_>, Unreadable> {
     level(encoding, bytes, RESOURCE, scopes_name(signal))
 }
 
@@ -154,7 +198,7 @@ pub(super) fn scope(
     encoding: Encoding,
     signal: Signal,
     bytes: &Bytes,
-) -> Result<Level<'_>, Unreadable> {
+) -> Result<Outline<'_>, Unreadable> {
     level(encoding, bytes, SCOPE, records_name(signal))
 }
 
@@ -163,28 +207,35 @@ fn level(
     bytes: &Bytes,
     head: Name,
     inner: Name,
-) -> Result<Level<'_>, Unreadable> {
+) -> Result<Outline<'_>, Unreadable> {
     match encoding {
-        Encoding::Protobuf => {
-            let fields = || Fields::of(bytes);
-            let is_head =
-                |field: &Result<_, _>| !matches!(field, Ok((number, _)) if *number != HEAD);
-            let head = fields().find(is_head).transpose()?.map(|(_, head)| head);
-            Ok(Level { head, inner: Parts::Protobuf { fields: fields(), number: INNER } })
-        }
+        Encoding::Protobuf => Ok(Outline {
+            head: merged(bytes, HEAD)?,
+            inner: Parts::Protobuf { fields: Fields::of(bytes), number: INNER },
+        }),
         Encoding::Json => {
             let members = Members::read(bytes)?;
-            Ok(Level { head: members.one(head), inner: members.list(inner)? })
+            Ok(Outline { head: members.one(head)?, inner: members.list(inner)? })
         }
     }
 }
 
 /// Fails if any part of a request above its records cannot be read.
-pub(super) fn check(encoding: Encoding, signal: Signal, body: &Bytes) -> Result<(), Unreadable> {
+pub(super) async fn check(
+    encoding: Encoding,
+    signal: Signal,
+    body: &Bytes,
+    pace: &mut Pace,
+) -> Result<(), Unreadable> {
     for bytes in resources(encoding, signal, body)? {
         for bytes in resource(encoding, signal, &bytes?)?.inner {
-            scope(encoding, signal, &bytes?)?.inner.try_for_each(|record| record.map(drop))?;
+            for record in scope(encoding, signal, &bytes?)?.inner {
+                record?;
+                pace.step().await;
+            }
+            pace.step().await;
         }
+        pace.step().await;
     }
     Ok(())
 }
@@ -192,13 +243,18 @@ pub(super) fn check(encoding: Encoding, signal: Signal, body: &Bytes) -> Result<
 /// The signal whose name stands in a request.
 pub(super) fn signal_of_json(body: &Bytes) -> Option<Signal> {
     let members = Members::read(body).ok()?;
-    Signal::ALL.into_iter().find(|signal| members.get(resources_name(*signal)).is_some())
+    let has = |signal: &Signal| !matches!(members.get(resources_name(*signal)), Ok(None));
+    Signal::ALL.into_iter().find(has)
 }
+
+/// How many items a list, or an object on these levels, may have in JSON, where each takes some memory before it is read. More
+/// events do not fit into the ingest queue either.
+const MAX_JSON_ITEMS: usize = 250_000;
 
 /// The members of a JSON object, unread.
 struct Members<'a> {
     body: &'a Bytes,
-    members: HashMap<String, &'a RawValue>,
+    members: RawMembers<'a>,
 }
 
 impl<'a> Members<'a> {
@@ -206,27 +262,88 @@ impl<'a> Members<'a> {
         Ok(Self { body, members: serde_json::from_slice(body)? })
     }
 
-    /// A member that is there; null is as good as absent.
-    fn get(&self, name: Name) -> Option<&'a RawValue> {
-        let member = name.iter().find_map(|name| self.members.get(*name));
-        member.copied().filter(|value| value.get() != "null")
+    /// A member that is there; null is as good as absent. One that is there twice would be half read.
+    fn get(&self, name: Name) -> Result<Option<&'a RawValue>, Unreadable> {
+        let is_it = |(found, _): &&(String, _)| name.contains(&found.as_str());
+        let mut found = self.members.0.iter().filter(is_it).map(|(_, value)| *value);
+        let member = found.next();
+        if found.next().is_some() {
+            return Err(Unreadable::bad(name[0], "once"));
+        }
+        Ok(member.filter(|value| value.get() != "null"))
     }
 
-    fn one(&self, name: Name) -> Option<Bytes> {
-        self.get(name).map(|value| self.slice(value))
+    fn one(&self, name: Name) -> Result<Option<Bytes>, Unreadable> {
+        let slice = |value: &RawValue| self.body.slice_ref(value.get().as_bytes());
+        Ok(self.get(name)?.map(slice))
     }
 
     fn list(&self, name: Name) -> Result<Parts<'a>, Unreadable> {
-        let items: Vec<&RawValue> = match self.get(name) {
+        let items: RawItems<'a> = match self.get(name)? {
             Some(list) => serde_json::from_str(list.get())?,
-            None => Vec::new(),
+            None => RawItems(Vec::new()),
         };
-        Ok(Parts::Json { body: self.body, items: items.into_iter() })
+        Ok(Parts::Json { body: self.body, items: items.0.into_iter() })
     }
+}
 
-    fn slice(&self, value: &RawValue) -> Bytes {
-        self.body.slice_ref(value.get().as_bytes())
+/// The members of an object in order, those of one name as well.
+struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawMembers<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = RawMembers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    check_count::<A::Error>(members.len())?;
+                    members.push(member);
+                }
+                Ok(RawMembers(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
     }
+}
+
+/// The items of a list.
+struct RawItems<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for RawItems<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = RawItems<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    check_count::<A::Error>(items.len())?;
+                    items.push(item);
+                }
+                Ok(RawItems(items))
+            }
+        }
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
+fn check_count<E: serde::de::Error>(count: usize) -> Result<(), E> {
+    if count < MAX_JSON_ITEMS {
+        return Ok(());
+    }
+    Err(E::custom(format_args!("more than {MAX_JSON_ITEMS} in one list; send smaller batches")))
 }
 
 #[cfg(test)]

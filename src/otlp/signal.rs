@@ -1,11 +1,9 @@
 //! The three signals of OTLP, what they are called, and how a request shows which one it is.
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::metrics::v1::Metric;
-use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::encoding::Encoding;
-use super::outline;
+use super::outline::{self, AllFields, Field, FieldKind};
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,54 +36,65 @@ impl Signal {
 
     /// Tells by its content what a request carries; logs if it carries nothing.
     ///
-    /// JSON says so in its outermost name. In protobuf the three look alike down to the records: then those of the first
-    /// scope that has any decide. A metric has a name and data, and no times, which are numbers; a span has ids of 16 and 8 bytes;
-    /// what is neither is a log record, which has numbers where those have names.
+    /// JSON says so in its outermost name. In protobuf the three look alike down to the records: the first record that shows
+    /// what it is decides.
     pub(crate) fn of(encoding: Encoding, body: &Bytes) -> Self {
-        match encoding {
-            Encoding::Json => outline::signal_of_json(body).unwrap_or(Self::Logs),
-            Encoding::Protobuf => match first_records(body).as_deref() {
-                Some(records) if records.iter().all(is_metric) => Self::Metrics,
-                Some(records) if records.iter().all(is_span) => Self::Traces,
-                Some(_) | None => Self::Logs,
-            },
-        }
+        let signal = match encoding {
+            Encoding::Json => outline::signal_of_json(body),
+            Encoding::Protobuf => of_records(body),
+        };
+        signal.unwrap_or(Self::Logs)
     }
 }
 
-/// How many records are looked at.
-const LOOKED_AT: usize = 8;
+/// How many parts of a request are looked at.
+const LOOKED_AT: usize = 1000;
 
-/// The first records of the first scope that has any.
-fn first_records(body: &Bytes) -> Option<Vec<Bytes>> {
+fn of_records(body: &Bytes) -> Option<Signal> {
     let (encoding, any) = (Encoding::Protobuf, Signal::Logs);
-    for bytes in outline::resources(encoding, any, body).ok()? {
-        for bytes in outline::resource(encoding, any, &bytes.ok()?).ok()?.inner {
-            let scope = bytes.ok()?;
-            let records = outline::scope(encoding, any, &scope).ok()?.inner.take(LOOKED_AT);
-            let records: Vec<Bytes> = records.collect::<Result<_, _>>().ok()?;
-            if !records.is_empty() {
-                return Some(records);
+    for resource in outline::resources(encoding, any, body).ok()?.take(LOOKED_AT) {
+        for scope in outline::resource(encoding, any, &resource.ok()?).ok()?.inner.take(LOOKED_AT) {
+            let scope = scope.ok()?;
+            let mut records = outline::scope(encoding, any, &scope).ok()?.inner.take(LOOKED_AT);
+            if let Some(signal) = records.find_map(|record| of_record(&record.ok()?)) {
+                return Some(signal);
             }
         }
     }
     None
 }
 
-fn is_span(record: &Bytes) -> bool {
-    let span = Encoding::Protobuf.decode::<Span>(record);
-    span.is_ok_and(|span| span.trace_id.len() == 16 && span.span_id.len() == 8)
-}
-
-fn is_metric(record: &Bytes) -> bool {
-    let metric = Encoding::Protobuf.decode::<Metric>(record);
-    metric.is_ok_and(|metric| !metric.name.is_empty() && metric.data.is_some())
+/// What a record shows by the types of its fields, without being read: where a log record has numbers (1 its time, 2 its
+/// severity, 11 when it was observed), spans and metrics have texts, ids and messages; a span has times (7 and 8) and a kind
+/// (6), a metric has neither, but a name.
+fn of_record(record: &Bytes) -> Option<Signal> {
+    let mut name = None;
+    let mut signal = None;
+    for field in AllFields::of(record) {
+        let Ok(Field { number, kind }) = field else { break };
+        match (number, kind) {
+            (1 | 11, FieldKind::I64) | (2, FieldKind::Varint) => return Some(Signal::Logs),
+            (7 | 8, FieldKind::I64) | (6, FieldKind::Varint) => return Some(Signal::Traces),
+            (1, FieldKind::Len(bytes)) => name = Some(bytes),
+            // The body and the event name of a log record, among others: only if nothing else shows.
+            (_, FieldKind::Len(_)) => signal = Some(Signal::Logs),
+            _ => {}
+        }
+    }
+    match name {
+        Some(name) if !name.is_empty() && std::str::from_utf8(&name).is_ok() => {
+            Some(Signal::Metrics)
+        }
+        Some(_) => Some(Signal::Traces),
+        None => signal,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::logs::v1::LogRecord;
-    use opentelemetry_proto::tonic::metrics::v1::{Gauge, metric};
+    use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, metric};
+    use opentelemetry_proto::tonic::trace::v1::Span;
     use prost::Message;
 
     use super::*;
@@ -112,9 +121,12 @@ mod tests {
         // As long as the ids of a span.
         let (name, description) = ("smtp.queue.depth".into(), "messages".into());
         check(&Metric { name, description, data, ..Metric::default() }, Signal::Metrics);
-        let span = Span { trace_id: vec![7; 16], span_id: vec![7; 8], ..Span::default() };
+        let span = Span { trace_id: vec![0xff; 16], span_id: vec![7; 8], ..Span::default() };
         check(&span, Signal::Traces);
         check(&Span { name: "GET /".into(), start_time_unix_nano: 1, ..span }, Signal::Traces);
+        // Not a good one, but no log record either.
+        check(&Span { end_time_unix_nano: 1, ..Span::default() }, Signal::Traces);
+        check(&Metric { name: "without data".into(), ..Metric::default() }, Signal::Metrics);
         check(&LogRecord::default(), Signal::Logs);
         check(&LogRecord { event_name: "started".into(), ..LogRecord::default() }, Signal::Logs);
         let ids = LogRecord { trace_id: vec![7; 16], span_id: vec![7; 8], ..LogRecord::default() };

@@ -15,8 +15,9 @@ pub(super) fn read(
     encoding: Encoding,
     bytes: &Bytes,
     context: &Context<'_>,
+    limit: usize,
 ) -> Result<NewEvent, Unreadable> {
-    let mut span: Span = encoding.decode(bytes)?;
+    let mut span: Span = encoding.decode(bytes, limit)?;
     let status = span.status.take().unwrap_or_default();
     let is_error = status.code() == StatusCode::Error;
     let missing = |member, expected| move || Unreadable::bad(member, expected);

@@ -46,6 +46,8 @@ const ZSTD_WINDOW: u32 = 23;
 pub(crate) struct Incoming {
     headers: HeaderMap,
     stream: BodyStream,
+    /// For what of it is in memory already.
+    room: Room,
 }
 
 /// A whole body of items.
@@ -92,7 +94,7 @@ impl Incoming {
             Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
             Err(error) => Err(io::Error::other(error)),
         });
-        Self { headers, stream: Box::pin(chunks) }
+        Self { headers, stream: Box::pin(chunks), room: None }
     }
 
     /// The items of the body.
@@ -134,12 +136,8 @@ impl Incoming {
         let headers = self.headers.clone();
         let (bytes, room) = self.read_as_sent(intake, intake.max_body_bytes).await?.into_parts();
         intake.verify_signature(&headers, &bytes)?;
-        // The room is given back when the stream has been read.
-        let again = stream::once(async move {
-            drop(room);
-            Ok::<_, Infallible>(bytes)
-        });
-        Ok(Self::new(headers, again))
+        let again = stream::once(async { Ok::<_, Infallible>(bytes) });
+        Ok(Self { room, ..Self::new(headers, again) })
     }
 
     async fn decompress(self, intake: &Intake) -> Result<PaidBytes, Problem> {
@@ -147,6 +145,7 @@ impl Incoming {
             // What is no text is no encoding that we know.
             value.to_str().unwrap_or("?").trim()
         });
+        let _room = self.room;
         let (raw, limit) = (StreamReader::new(self.stream), intake.max_body_bytes);
         match encoding.to_ascii_lowercase().as_str() {
             "" | "identity" => {

@@ -11,6 +11,7 @@ use warp::http::HeaderMap;
 
 use super::RouteOptions;
 use super::body::CHUNK_BYTES;
+use crate::otlp::REJECTED;
 use crate::reply::Problem;
 use crate::signature::WebhookKeys;
 
@@ -52,7 +53,7 @@ impl Intake {
             parsers: Arc::new(Semaphore::new(PARSED_AT_ONCE)),
         };
         // A counter is there before it counts anything.
-        for series in [REFUSED, UNSIGNED] {
+        for series in [REFUSED, UNSIGNED, REJECTED] {
             intake.count(series, 0);
         }
         intake

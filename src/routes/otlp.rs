@@ -48,6 +48,5 @@ async fn read(
     let encoding = encoding?;
     let body = incoming.read_bytes(intake).await?;
     let (bytes, _room) = body.into_parts();
-    let signal = signal.unwrap_or_else(|| Signal::of(encoding, &bytes));
-    Ok((signal, otlp::accept(signal, encoding, &bytes, intake).await?))
+    otlp::accept(signal, encoding, &bytes, intake).await
 }

@@ -5,9 +5,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsSe
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValueKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -251,20 +253,23 @@ async fn a_port_that_is_taken_matters_only_if_it_was_asked_for() {
     let error = Server::bind(Settings::load(None, &wanted).unwrap()).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on {address}"));
     // On an address of its own, so that nobody else's test is in the way.
-    let auto = json!({"listen": "127.77.0.1:0", "otlp_grpc": "auto", "otlp_http": "auto"});
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let host = |third: u8| format!("127.{}.{high}.{}", 100 + third, low.max(1));
+    let auto =
+        json!({"listen": format!("{}:0", host(1)), "otlp_grpc": "auto", "otlp_http": "auto"});
     let first = Server::bind(Settings::load(None, &auto).unwrap()).await.unwrap();
     let [http, grpc] = first.otlp_addresses().map(Option::unwrap);
     assert_eq!(
         (http.to_string(), grpc.to_string()),
-        ("127.77.0.1:4318".into(), "127.77.0.1:4317".into())
+        (format!("{}:4318", host(1)), format!("{}:4317", host(1)))
     );
     let second = Server::bind(Settings::load(None, &auto).unwrap()).await.unwrap();
     assert_eq!(second.otlp_addresses(), [None, None]);
-    let off = json!({"listen": "127.77.0.2:0", "otlp_grpc": "off", "otlp_http": "off"});
+    let off = json!({"listen": format!("{}:0", host(2)), "otlp_grpc": "off", "otlp_http": "off"});
     let off = Server::bind(Settings::load(None, &off).unwrap()).await.unwrap();
     assert_eq!(off.otlp_addresses(), [None, None]);
     // Who gives the usual port to the hub itself has OTLP there.
-    let own = json!({"listen": "127.77.0.3:4318"});
+    let own = json!({"listen": format!("{}:4318", host(3))});
     let own = Server::bind(Settings::load(None, &own).unwrap()).await.unwrap();
     assert_eq!(own.otlp_addresses().map(|address| address.map(|a| a.port())), [None, Some(4317)]);
 }
@@ -330,4 +335,49 @@ async fn logs_of_a_trace_and_its_spans_meet() {
             "links": [{"traceId": "1".repeat(32), "spanId": "2".repeat(16)}],
         })
     );
+}
+
+#[tokio::test]
+async fn one_bad_span_among_good_ones_does_not_change_what_a_request_carries() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("").await;
+    let span = |id: u8| Span {
+        trace_id: vec![id; 16],
+        span_id: vec![id; 8],
+        name: "GET /".into(),
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 2,
+        ..Span::default()
+    };
+    let bad = Span { trace_id: Vec::new(), ..span(1) };
+    let spans = vec![bad, span(1), span(2)];
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+    let answer = server.post_to("/v1/otel", PROTOBUF, body).await;
+    assert_eq!(answer.status(), 200);
+    let answer = ExportLogsServiceResponse::decode(answer.bytes().await.unwrap()).unwrap();
+    assert_eq!(answer.partial_success.unwrap().rejected_log_records, 1);
+    assert_eq!(crate::harness::types(&stream.events(2).await), ["GET /", "GET /"]);
+}
+
+#[tokio::test]
+async fn what_compressed_messages_become_is_paid_for() {
+    let server = TestServer::with(json!({"max_body_bytes": "4 MB"})).await;
+    let large = LogRecord { severity_text: "x".repeat(3_000_000), ..record("large") };
+    let exports: Vec<_> = (0..40)
+        .map(|_| {
+            let (base, large) = (server.base.clone(), request(vec![large.clone()]));
+            tokio::spawn(async move {
+                let client = grpc_client(&base).await;
+                client.send_compressed(CompressionEncoding::Gzip).export(large).await
+            })
+        })
+        .collect();
+    for export in exports {
+        // Each is refused, as too large for an event or for want of room; the hub does not grow with their number.
+        let error = within_patience(export).await.unwrap().unwrap_err();
+        assert!([Code::InvalidArgument, Code::Unavailable].contains(&error.code()), "{error}");
+    }
+    post(&server, &request(vec![record("still here")])).await;
 }

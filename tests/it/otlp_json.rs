@@ -314,3 +314,68 @@ async fn no_attribute_is_lost_or_changed() {
     });
     outcome.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_given_twice_is_a_mistake_wherever_it_stands() {
+    let server = TestServer::start().await;
+    let logs = |members: &str| format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{{members}}}]}}]}}"#);
+    let record = r#"{"eventName":"a"}"#;
+    for (body, status) in [
+        (r#"{"resourceLogs":[],"resourceLogs":[]}"#.to_owned(), 400),
+        (r#"{"resourceLogs":[],"resource_logs":[]}"#.to_owned(), 400),
+        (logs(&format!(r#""logRecords":[{record}],"log_records":[{record}]"#)), 400),
+        (logs(&format!(r#""scope":{{}},"scope":{{}},"logRecords":[{record}]"#)), 400),
+        (logs(r#""logRecords":[{"attributes":[],"attributes":[]}]"#), 400),
+        (logs(r#""logRecords":[{"eventName":"a","event_name":"b"}]"#), 400),
+        (logs(r#""logRecords":[{"unknown":1,"unknown":2}],"unknown":1,"unknown":2"#), 200),
+    ] {
+        let answer = server.post_to("/v1/logs", "application/json", body.clone()).await;
+        assert_eq!(answer.status(), status, "{body}");
+    }
+    let many = vec!["0"; 300_000].join(",");
+    let body = format!(r#"{{"resourceLogs":[{many}]}}"#);
+    let answer = server.post_to("/v1/logs", "application/json", body).await;
+    assert!(answer.text().await.unwrap().contains("send smaller batches"));
+}
+
+#[tokio::test]
+async fn a_bad_resource_or_scope_rejects_what_is_below_it_and_nothing_else() {
+    let server = TestServer::with(json!({"max_event_bytes": "100 kB"})).await;
+    let mut stream = server.watch("").await;
+    let record = |name: &str| json!({"eventName": name});
+    let good = json!({"scopeLogs": [{"logRecords": [record("good")]}]});
+    let large: Vec<Value> = (0..1000)
+        .map(|n| json!({"key": format!("k{n}"), "value": {"stringValue": "x".repeat(100)}}))
+        .collect();
+    for (bad, rejected) in [
+        (
+            json!({"resource": {"attributes": 5}, "scopeLogs": [{"logRecords": [record("b"), record("b")]}]}),
+            "2",
+        ),
+        (
+            json!({"resource": {"attributes": large}, "scopeLogs": [{"logRecords": [record("b")]}]}),
+            "1",
+        ),
+        (json!({"scopeLogs": [{"scope": 5, "logRecords": [record("b")]}]}), "1"),
+    ] {
+        let body = json!({"resourceLogs": [good, bad, good]}).to_string();
+        let answer = post(&server, "/v1/logs", body).await;
+        assert_eq!(answer["partialSuccess"]["rejectedLogRecords"], rejected, "{answer}");
+    }
+    assert!(crate::harness::types(&stream.events(6).await).iter().all(|kind| *kind == "good"));
+}
+
+#[tokio::test]
+async fn no_member_of_a_body_is_lost_to_an_attribute_of_its_name() {
+    let server = TestServer::start().await;
+    let attribute = |key: &str| json!({"key": key, "value": {"stringValue": key}});
+    let body = json!({"kvlistValue": {"values": [{"key": "a", "value": {"intValue": 1}}]}});
+    let record = json!({"attributes": [attribute("a"), attribute("body.a")], "body": body});
+    let data = json!({"a": "a", "body.a": "body.a", "body.body.a": 1});
+    assert_eq!(event(&server, record).await["data"], data);
+    let own_name =
+        json!({"severityNumber": 14, "severityText": "NOTICE+", "droppedAttributesCount": 3});
+    let event = event(&server, own_name).await;
+    assert_eq!(event["level"], "WARN");
+    assert_eq!(event["data"], json!({"severityText": "NOTICE+", "droppedAttributesCount": 3}));
+}

@@ -114,6 +114,30 @@ async fn a_request_that_cannot_be_read_to_its_end_changes_nothing() {
         assert_eq!(answer.status(), 400, "{bad}");
     }
     assert!(server.hub.metrics().iter().all(|sample| sample.id() != "m"));
+    // One whose resource cannot be read is rejected with what is below it, and the rest is taken.
+    let metric = sum(true, DELTA, point(1, 2, 3));
+    let bad = json!({"resource": {"attributes": 5}, "scopeMetrics": [{"metrics": [metric]}]});
+    let body = json!({"resourceMetrics": [good, bad]}).to_string();
+    let answer = server.post_to("/v1/metrics", "application/json", body).await;
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["partialSuccess"]["rejectedDataPoints"], "1");
+    let samples = server.hub.metrics();
+    let sample = samples.iter().find(|sample| sample.id() == "m").unwrap();
+    assert_eq!(json!(sample)["value"], 3);
+}
+
+#[tokio::test]
+async fn a_name_of_two_megabytes_is_not_copied_for_every_point() {
+    let server = TestServer::start().await;
+    let name = json!([{"key": "service.name", "value": {"stringValue": "x".repeat(1_000_000)}}]);
+    let points = vec![json!({"asInt": 1}); 20_000];
+    let body = json!({"resourceMetrics": [{
+        "resource": {"attributes": name},
+        "scopeMetrics": [{"metrics": [{"name": "m", "gauge": {"dataPoints": points}}]}],
+    }]});
+    let answer = server.post_to("/v1/metrics", "application/json", body.to_string()).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(server.get("/healthz").await.status(), 200);
 }
 
 #[tokio::test]

@@ -384,9 +384,9 @@ async fn what_the_hub_and_its_transport_log_is_left_out() {
     drop(subscribe(&hub, "type=none").await);
     break_collector(&hub, Fault::PanicCollector).await;
     info!("the end");
-    let events = read(&mut subscription, 17).await;
-    assert_eq!(text(&events[16]), "the end");
-    for event in &events[..16] {
+    let events = read(&mut subscription, 14).await;
+    assert_eq!(text(&events[13]), "the end");
+    for event in &events[..13] {
         assert_eq!(text(event), "not own");
         assert_eq!(event.content().span_id, None);
         assert_eq!(event.content().data.get("own"), None);
