@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry_hub_actors::{HubConfig, Value};
 
-use crate::routes::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
+use crate::intake::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
 
 /// What every environment variable begins with.
 const ENV_PREFIX: &str = "TELEMETRY_HUB_";

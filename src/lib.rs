@@ -42,6 +42,7 @@
 pub mod cli;
 mod config;
 mod error_chain;
+mod intake;
 mod otlp;
 mod prometheus;
 mod reply;
@@ -52,7 +53,8 @@ mod service;
 mod signature;
 
 pub use config::{Settings, SettingsError};
-pub use routes::{RouteOptions, routes, routes_with};
+pub use intake::RouteOptions;
+pub use routes::{routes, routes_with};
 pub use server::{Server, ServerError};
 pub use service::{HubBody, HubService};
 pub use telemetry_hub_actors as actors;

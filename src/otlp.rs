@@ -7,8 +7,8 @@ use bytes::Bytes;
 use telemetry_hub_actors::{IngestError, NewEvent};
 
 use crate::error_chain::error_chain;
+use crate::intake::{Intake, REJECTED};
 use crate::reply::Problem;
-use crate::routes::Intake;
 
 use context::Context;
 use outline::{Outline, Parts};
@@ -36,9 +36,6 @@ const MAX_TOLD_REASONS: usize = 3;
 
 /// How many characters of a reason are told: prost names every level of a nested value.
 const MAX_REASON_LENGTH: usize = 300;
-
-/// The series that counts what was rejected.
-pub(crate) const REJECTED: &str = "server.otlp.rejected";
 
 /// Why a request, or a record of it, cannot be read.
 #[derive(Debug, thiserror::Error)]

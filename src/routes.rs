@@ -8,52 +8,14 @@ use warp::filters::BoxedFilter;
 use warp::http::Method;
 use warp::{Filter, Reply};
 
+use crate::intake::{Incoming, Intake, RouteOptions};
 use crate::reply::{self, HttpResponse};
-use crate::signature::WebhookKeys;
 
-pub(crate) use body::Incoming;
-pub(crate) use intake::Intake;
-
-mod body;
 mod events;
 mod health;
-mod intake;
 mod live;
 mod metrics;
 mod otlp;
-
-/// What the routes may take, beside the bounds of the hub itself.
-#[derive(Debug, Clone)]
-pub struct RouteOptions {
-    max_body_bytes: usize,
-    webhook_keys: WebhookKeys,
-}
-
-impl Default for RouteOptions {
-    fn default() -> Self {
-        Self { max_body_bytes: DEFAULT_MAX_BODY_BYTES, webhook_keys: WebhookKeys::default() }
-    }
-}
-
-impl RouteOptions {
-    /// How large a request's body may be, decompressed; a larger one is answered 413. 16 MiB unless set.
-    #[must_use]
-    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = bytes;
-        self
-    }
-
-    /// The keys of which one must have signed what is posted as events (`X-Signature`); anything else is answered 401. Several
-    /// keys let one be replaced by another. None, unless set: nobody need sign.
-    #[must_use]
-    pub fn webhook_keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        self.webhook_keys = WebhookKeys::new(keys);
-        self
-    }
-}
-
-/// Some fifty thousand log lines in one request: more than any publisher gathers before it sends.
-pub(crate) const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
 
 /// Every route of a hub, for a host that is built on warp 0.4.
 ///
@@ -135,6 +97,11 @@ fn not_post() -> BoxedFilter<()> {
 /// The query string, empty if there is none.
 fn query() -> BoxedFilter<(String,)> {
     warp::query::raw().or(warp::any().map(String::new)).unify().boxed()
+}
+
+/// Takes the body from the request without reading it.
+fn incoming() -> BoxedFilter<(Incoming,)> {
+    warp::header::headers_cloned().and(warp::body::stream()).map(Incoming::new).boxed()
 }
 
 /// The handle, for a route of its own.

@@ -19,10 +19,11 @@ use warp::filters::BoxedFilter;
 use warp::http::header::EXPECT;
 use warp::http::{Request, Response};
 
+use crate::intake::{Incoming, Intake, RouteOptions};
 use crate::otlp::grpc;
 use crate::reply::{self, HttpResponse};
 use crate::request_body::RequestBody;
-use crate::routes::{self, Incoming, Intake, RouteOptions};
+use crate::routes;
 
 /// Every route of a hub as a [`Service`] of `tower`, whatever the request's body.
 ///

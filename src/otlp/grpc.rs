@@ -1,7 +1,7 @@
 //! OTLP over gRPC: the three export methods, with gzip.
 //!
 //! tonic does the protocol; a message comes out of it as bytes, and goes the way of those that come over HTTP. The body is
-//! read, paid for and limited by [`crate::routes`], as any other.
+//! read, paid for and limited by [`crate::intake`], as any other.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use warp::http::header::{CONTENT_TYPE, HeaderMap};
 use warp::http::{Method, Request, Response};
 
 use super::{Encoding, Signal, accept, answer};
+use crate::intake::{Incoming, Intake};
 use crate::reply::Problem;
-use crate::routes::{Incoming, Intake};
 
 /// Whether a request is gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {

@@ -6,10 +6,9 @@ use telemetry_hub_actors::{IngestError, NewEvent};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::body::{self, Incoming};
-use super::intake::Intake;
-use super::{respond, with_intake, writable};
+use super::{incoming, respond, with_intake, writable};
 use crate::error_chain::error_chain;
+use crate::intake::{Incoming, Intake};
 use crate::reply::{self, HttpResponse, ItemError, Problem};
 
 /// How many rejected items are told one by one; the count is always exact.
@@ -20,7 +19,7 @@ const ITEMS_AT_A_TIME: usize = 256;
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "events").boxed();
-    let route = body::incoming()
+    let route = incoming()
         .and(with_intake(intake))
         .then(async |incoming: Incoming, intake: Intake| respond(accept(incoming, &intake).await));
     writable(path, route.boxed())

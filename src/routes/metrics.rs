@@ -6,16 +6,15 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
-use super::body::{self, Incoming};
 use super::events::Batch;
-use super::intake::Intake;
-use super::{readable, respond, with_hub, with_intake, writable};
+use super::{incoming, readable, respond, with_hub, with_intake, writable};
+use crate::intake::{Incoming, Intake};
 use crate::prometheus;
 use crate::reply::{self, HttpResponse, Problem};
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics").boxed();
-    let route = body::incoming()
+    let route = incoming()
         .and(with_intake(intake))
         .then(async |incoming: Incoming, intake: Intake| respond(accept(incoming, &intake).await));
     writable(path, route.boxed())

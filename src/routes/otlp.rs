@@ -3,9 +3,8 @@
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::body::{self, Incoming};
-use super::intake::Intake;
-use super::{with_intake, writable};
+use super::{incoming, with_intake, writable};
+use crate::intake::{Incoming, Intake, unknown_type};
 use crate::otlp::{self, Encoding, Signal};
 use crate::reply::{HttpResponse, Problem};
 
@@ -23,7 +22,7 @@ fn export(
     signal: Option<Signal>,
     intake: &Intake,
 ) -> BoxedFilter<(HttpResponse,)> {
-    let route = body::incoming()
+    let route = incoming()
         .and(with_intake(intake))
         .then(move |incoming: Incoming, intake: Intake| answer(signal, incoming, intake));
     writable(path, route.boxed())
@@ -31,7 +30,7 @@ fn export(
 
 async fn answer(signal: Option<Signal>, incoming: Incoming, intake: Intake) -> HttpResponse {
     // Who sends something else is answered in JSON, which people can read.
-    let encoding = incoming.otlp_encoding();
+    let encoding = encoding(&incoming);
     let answered = encoding.as_ref().copied().unwrap_or(Encoding::Json);
     match read(signal, encoding, incoming, &intake).await {
         Ok((signal, outcome)) => otlp::respond(signal, answered, Ok(outcome)),
@@ -49,4 +48,15 @@ async fn read(
     let body = incoming.read_bytes(intake).await?;
     let (bytes, _room) = body.into_parts();
     otlp::accept(signal, encoding, &bytes, intake).await
+}
+
+/// What can be read here, for `Accept-Post`.
+const ACCEPTED: &str = "application/x-protobuf, application/json";
+
+fn encoding(incoming: &Incoming) -> Result<Encoding, Problem> {
+    match incoming.media_type().as_deref() {
+        Some("application/x-protobuf" | "application/protobuf") => Ok(Encoding::Protobuf),
+        Some("application/json") => Ok(Encoding::Json),
+        other => Err(unknown_type(other.unwrap_or("a body of no type"), ACCEPTED)),
+    }
 }

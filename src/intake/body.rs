@@ -14,22 +14,16 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::StreamReader;
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
 };
 use warp::http::{HeaderMap, StatusCode};
 
-use super::intake::Intake;
-use crate::otlp::Encoding;
+use super::Intake;
 use crate::reply::Problem;
 
 /// What the hub takes, for `Accept-Post` (W3C Linked Data Platform 1.0, section 7.1).
 const ACCEPTED: &str = "application/json, application/x-ndjson";
-
-/// What the routes of OTLP take.
-const ACCEPTED_OTLP: &str = "application/x-protobuf, application/json";
 
 type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
@@ -80,11 +74,6 @@ enum Format {
     Lines,
 }
 
-/// Takes the body from the request without reading it.
-pub(crate) fn incoming() -> BoxedFilter<(Incoming,)> {
-    warp::header::headers_cloned().and(warp::body::stream()).map(Incoming::new).boxed()
-}
-
 impl Incoming {
     pub(crate) fn new<B: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
         headers: HeaderMap,
@@ -104,13 +93,9 @@ impl Incoming {
         Ok(Body { format, bytes, _room })
     }
 
-    /// How a body of OTLP is encoded.
-    pub(crate) fn otlp_encoding(&self) -> Result<Encoding, Problem> {
-        match essence(&self.headers).as_deref() {
-            Some("application/x-protobuf" | "application/protobuf") => Ok(Encoding::Protobuf),
-            Some("application/json") => Ok(Encoding::Json),
-            other => Err(unknown_type(other.unwrap_or("a body of no type"), ACCEPTED_OTLP)),
-        }
+    /// The media type without its parameters, if there is any.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        essence(&self.headers)
     }
 
     /// The whole body, as it was before it was compressed.
@@ -222,7 +207,7 @@ fn essence(headers: &HeaderMap) -> Option<String> {
     Some(essence.trim().to_ascii_lowercase())
 }
 
-fn unknown_type(found: &str, accepted: &'static str) -> Problem {
+pub(crate) fn unknown_type(found: &str, accepted: &'static str) -> Problem {
     let detail = format!("cannot read {found}; accepted are {accepted}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
         .with_header(HeaderName::from_static("accept-post"), HeaderValue::from_static(accepted))

@@ -9,11 +9,14 @@ use telemetry_hub_actors::{HubHandle, IngestError, Measurement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::HeaderMap;
 
-use super::RouteOptions;
-use super::body::CHUNK_BYTES;
-use crate::otlp::REJECTED;
+use body::CHUNK_BYTES;
+
 use crate::reply::Problem;
 use crate::signature::WebhookKeys;
+
+pub(crate) use body::{Incoming, unknown_type};
+
+mod body;
 
 /// How long a request waits for others to finish before it is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,8 +30,44 @@ const PARSED_AT_ONCE: usize = 2;
 /// The series that counts the bodies refused for lack of room.
 const REFUSED: &str = "server.bodies.refused";
 
+/// The series that counts the records of OTLP that could not be taken.
+pub(crate) const REJECTED: &str = "server.otlp.rejected";
+
 /// The series that counts the bodies refused because their signature was wrong or missing.
 const UNSIGNED: &str = "server.signatures.refused";
+
+/// What the routes may take, beside the bounds of the hub itself.
+#[derive(Debug, Clone)]
+pub struct RouteOptions {
+    max_body_bytes: usize,
+    webhook_keys: WebhookKeys,
+}
+
+impl Default for RouteOptions {
+    fn default() -> Self {
+        Self { max_body_bytes: DEFAULT_MAX_BODY_BYTES, webhook_keys: WebhookKeys::default() }
+    }
+}
+
+impl RouteOptions {
+    /// How large a request's body may be, decompressed; a larger one is answered 413. 16 MiB unless set.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// The keys of which one must have signed what is posted as events (`X-Signature`); anything else is answered 401. Several
+    /// keys let one be replaced by another. None, unless set: nobody need sign.
+    #[must_use]
+    pub fn webhook_keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        self.webhook_keys = WebhookKeys::new(keys);
+        self
+    }
+}
+
+/// Some fifty thousand log lines in one request: more than any publisher gathers before it sends.
+pub(crate) const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
 
 /// Where requests bring things to.
 #[derive(Debug, Clone)]
