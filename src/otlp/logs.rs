@@ -37,9 +37,8 @@ pub(super) fn read(
     let mut members = Members::default();
     members.add(record.attributes);
     event.text = read_body(record.body, &mut members);
-    // A source may have names of its own for its levels.
-    let is_said = Level::from_source(&record.severity_text) == event.level;
-    if !record.severity_text.is_empty() && !is_said {
+    // A name that is no level's.
+    if !record.severity_text.is_empty() && event.level.is_none() {
         members.add_own("record", "severityText", record.severity_text);
     }
     if record.dropped_attributes_count > 0 {
