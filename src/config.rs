@@ -6,11 +6,13 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Map};
+use figment::{Figment, Metadata, Profile, Provider};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry_hub_actors::{HubConfig, Value};
@@ -20,7 +22,7 @@ use crate::intake::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
 /// What every environment variable begins with.
 const ENV_PREFIX: &str = "TELEMETRY_HUB_";
 
-/// Whether a variable with that beginning is no setting of the server: it belongs to other parts of the program, or
+/// Whether a variable with that beginning is no setting here: the command line or another part of the program reads it, or
 /// Kubernetes has set it because there is a Service called `telemetry-hub`.
 fn is_something_else(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -36,7 +38,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 const OTLP_HTTP_PORT: u16 = 4318;
 const OTLP_GRPC_PORT: u16 = 4317;
 
-/// All settings. The bounds of the hub are explained at [`HubConfig`].
+/// All settings. The bounds of the hub are explained at [`HubConfig`]. Serialised, they have no keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -106,7 +108,7 @@ impl Settings {
     pub fn load(file: Option<&Path>, options: &impl Serialize) -> Result<Self, SettingsError> {
         let mut settings = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
-            settings = settings.merge(Toml::file_exact(file));
+            settings = settings.merge(TomlFile(file));
         }
         settings
             .merge(Env::prefixed(ENV_PREFIX).filter(|name| !is_something_else(name.as_str())))
@@ -170,7 +172,7 @@ impl Settings {
 
     /// What the routes may take.
     pub(crate) fn routes(&self) -> RouteOptions {
-        let keys = self.webhook_keys.0.iter().map(String::as_str);
+        let keys = self.webhook_keys.0.iter().map(Secret::as_str);
         RouteOptions::default().max_body_bytes(bytes(self.max_body_bytes)).webhook_keys(keys)
     }
 
@@ -210,6 +212,34 @@ fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
+/// A TOML file. What is wrong with it is told without its text: a key may stand in the same line.
+struct TomlFile<'a>(&'a Path);
+
+impl Provider for TomlFile<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("TOML file", self.0)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let text = std::fs::read_to_string(self.0).map_err(|error| error.to_string())?;
+        let settings: Dict = Toml::from_str(&text).map_err(|error| {
+            let (line, column) = position(&text, error.span().map_or(0, |span| span.start));
+            let message = error.message().replace('\n', ", ");
+            format!("line {line}, column {column}: {message}")
+        })?;
+        Ok(Map::from([(Profile::Default, settings)]))
+    }
+}
+
+/// The line and the column of a byte, both counted from 1.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.char_indices().take_while(|(at, _)| *at < byte);
+    before.fold((1, 1), |(line, column), (_, character)| match character {
+        '\n' => (line + 1, 1),
+        _ => (line, column + 1),
+    })
+}
+
 /// An address to listen on besides the hub's own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listen {
@@ -220,7 +250,7 @@ pub(crate) struct Listen {
 
 /// Where to listen besides: on the usual port of the hub's own address, nowhere, or on an address of its own.
 #[derive(Debug, Clone, Copy)]
-enum ExtraListen {
+pub(crate) enum ExtraListen {
     Auto,
     Off,
     At(SocketAddr),
@@ -238,19 +268,63 @@ impl Serialize for ExtraListen {
 
 impl<'de> Deserialize<'de> for ExtraListen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for ExtraListen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
             "auto" => Ok(Self::Auto),
             "off" => Ok(Self::Off),
-            address => address.parse().map(Self::At).map_err(|_| {
-                serde::de::Error::custom("expected \"auto\", \"off\" or ADDRESS:PORT")
-            }),
+            address => address
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "expected \"auto\", \"off\" or ADDRESS:PORT"),
         }
     }
 }
 
-/// Texts that are never shown: one, or an array of them.
-#[derive(Clone, Default, Serialize)]
-struct Secrets(Vec<String>);
+/// A text that is not empty and is never shown. Only the command line's are serialised, on their way into [`Settings`].
+#[derive(Clone, Serialize)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            Err("an empty key would let anybody in")
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+}
+
+/// Texts that are never shown, nor written: one, or an array of them.
+#[derive(Clone, Default)]
+struct Secrets(Vec<Secret>);
+
+impl Serialize for Secrets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // There are none among the defaults, and nobody else needs them.
+        serializer.collect_seq(std::iter::empty::<&str>())
+    }
+}
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,10 +350,8 @@ impl<'de> Deserialize<'de> for Secrets {
                 ));
             }
         };
-        if secrets.iter().any(String::is_empty) {
-            return Err(serde::de::Error::custom("an empty key would let anybody in"));
-        }
-        Ok(Self(secrets))
+        let secrets = secrets.iter().map(|secret| secret.parse()).collect::<Result<_, _>>();
+        secrets.map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -288,7 +360,36 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A duration, written as `30s` or `1m 30s`; a number alone is seconds.
 #[derive(Debug, Clone, Copy)]
-struct Time(Duration);
+pub(crate) struct Time(Duration);
+
+/// What a text or a number that is no [`Time`] is answered.
+const NO_TIME: &str = "expected a duration such as \"30s\", or a number of seconds, a day at most";
+
+impl Time {
+    fn new(duration: Duration) -> Option<Self> {
+        (duration <= LONGEST).then_some(Self(duration))
+    }
+
+    fn from_seconds(seconds: f64) -> Option<Self> {
+        Duration::try_from_secs_f64(seconds).ok().and_then(Self::new)
+    }
+}
+
+impl FromStr for Time {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time = match text.parse() {
+            Ok(seconds) => Self::from_seconds(seconds),
+            Err(_) => text
+                .parse::<SignedDuration>()
+                .ok()
+                .and_then(|duration| duration.try_into().ok())
+                .and_then(Self::new),
+        };
+        time.ok_or(NO_TIME)
+    }
+}
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -305,15 +406,11 @@ impl<'de> Deserialize<'de> for Time {
             Seconds(f64),
             Text(String),
         }
-        let duration = match Written::deserialize(deserializer)? {
-            Written::Seconds(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-            Written::Text(text) => {
-                text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok())
-            }
+        let time = match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => Self::from_seconds(seconds).ok_or(NO_TIME),
+            Written::Text(text) => text.parse(),
         };
-        let expected = "expected a duration such as \"30s\", or a number of seconds, a day at most";
-        let duration = duration.filter(|duration| *duration <= LONGEST);
-        duration.map(Self).ok_or_else(|| serde::de::Error::custom(expected))
+        time.map_err(serde::de::Error::custom)
     }
 }
 
@@ -408,12 +505,32 @@ mod tests {
                 let settings = load().unwrap();
                 assert_eq!(settings.webhook_keys.0.len(), keys, "{written}");
                 assert!(!format!("{settings:?}").contains("s3cret"));
+                assert_eq!(json!(settings)["webhook_keys"], json!([]));
             }
             for written in ["12345", r#"["good", 12345]"#, r#"["good", ""]"#, "{a=12345}"] {
                 jail.set_env(variable, written);
                 let error = load().unwrap_err().to_string();
                 assert!(error.to_lowercase().contains("webhook_keys"), "{error}");
                 assert!(!error.contains("12345") && !error.contains("good"), "{error}");
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn a_file_that_is_no_toml_is_told_by_its_place_and_not_its_text() {
+        Jail::expect_with(|jail| {
+            for (text, place) in [
+                ("retry = 7\nwebhook_keys = [\"s3cret\"", "line 2, column 25"),
+                ("webhook_keys = [\"s3cret\", é]", "line 1, column 27"),
+                ("webhook_keys = \"s3cret", "line 1, column 23"),
+            ] {
+                jail.create_file("hub.toml", text)?;
+                let file = Some(Path::new("hub.toml"));
+                let error = Settings::load(file, &json!({})).unwrap_err().to_string();
+                assert!(error.starts_with(place) && error.contains("hub.toml"), "{error}");
+                assert!(!error.contains("s3cret") && !error.contains('\n'), "{error}");
             }
             Ok(())
         });

@@ -19,6 +19,7 @@ use interrupts::Interrupts;
 use publisher::{Endpoint, PublishError, Publisher};
 use recognise::{Format, Recogniser};
 
+use crate::config::Secret;
 use crate::signature::WebhookKey;
 
 mod answer;
@@ -64,7 +65,7 @@ pub(super) struct SendOptions {
     /// The key to sign with, if the hub asks for signed events (X-Signature). Other users of the machine can see it here; the
     /// environment hides it
     #[arg(long, value_name = "KEY", env = "TELEMETRY_HUB_WEBHOOK_KEY", hide_env_values = true)]
-    webhook_key: Option<String>,
+    webhook_key: Option<Secret>,
     /// No progress and no summary; lines that were not accepted are still reported
     #[arg(long, short)]
     quiet: bool,
@@ -106,7 +107,7 @@ pub(super) async fn run(options: SendOptions) -> anyhow::Result<ExitCode> {
     let console = Console::on_stderr(&input, options.quiet);
     let publisher = Publisher::new(options.url, options.retry_for, &console)
         .context("cannot set up the HTTP client")?
-        .signing_with(options.webhook_key.as_deref().map(WebhookKey::new));
+        .signing_with(options.webhook_key.as_ref().map(|key| WebhookKey::new(key.as_str())));
     let recogniser = Recogniser::new(options.format, options.kind);
     let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Settings;
+use crate::config::{ExtraListen, Secret, Settings, Time};
 use crate::server::Server;
 
 /// The exit code for settings that cannot be, as clap has it for options.
@@ -25,20 +25,26 @@ pub(super) struct ServeOptions {
     /// ADDRESS:PORT [default: auto]
     #[arg(long, value_name = "WHERE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    otlp_http: Option<String>,
+    otlp_http: Option<ExtraListen>,
     /// Where to take OTLP over gRPC besides: the same, with port 4317 [default: auto]
     #[arg(long, value_name = "WHERE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    otlp_grpc: Option<String>,
-    /// A key that webhooks must be signed with (X-Signature); several times: any of these. Other users of the machine can
-    /// see it here; the file and TELEMETRY_HUB_WEBHOOK_KEYS hide it
-    #[arg(long = "webhook-key", value_name = "KEY")]
+    otlp_grpc: Option<ExtraListen>,
+    /// A key that what is posted to /api/telemetry/events must be signed with (X-Signature); several times: any of these.
+    /// OTLP and /api/telemetry/metrics are taken unsigned. Other users of the machine can see it here; the environment and
+    /// the file hide it
+    #[arg(
+        long = "webhook-key",
+        value_name = "KEY",
+        env = "TELEMETRY_HUB_WEBHOOK_KEY",
+        hide_env_values = true
+    )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    webhook_keys: Vec<String>,
+    webhook_keys: Vec<Secret>,
     /// How long the end may take, from SIGTERM or Ctrl-C on [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    drain_timeout: Option<String>,
+    drain_timeout: Option<Time>,
     /// A TOML file with settings
     #[arg(long, value_name = "FILE", env = "TELEMETRY_HUB_CONFIG")]
     #[serde(skip)]

@@ -96,15 +96,18 @@ async fn bad_options_and_settings_end_with_2_and_their_name() {
     for (arguments, name) in [
         (vec!["--listne", "x"], "--listne"),
         (vec!["--listen", "nowhere"], "--listen"),
-        (vec!["--drain-timeout", "soon"], "drain_timeout"),
+        (vec!["--drain-timeout", "soon"], "'--drain-timeout <DURATION>': expected a duration"),
+        (vec!["--drain-timeout", "25h"], "'--drain-timeout <DURATION>': expected a duration"),
         (vec!["--config", "/no/such/file.toml"], "/no/such/file.toml"),
-        (vec!["--otlp-http", "sometimes"], "otlp_http"),
-        (vec!["--webhook-key", ""], "webhook_keys"),
+        (vec!["--otlp-http", "sometimes"], "'--otlp-http <WHERE>': expected \"auto\", \"off\" or"),
+        (vec!["serve", "--otlp-grpc", ""], "'--otlp-grpc <WHERE>': expected \"auto\", \"off\" or"),
+        (vec!["--webhook-key", ""], "'--webhook-key <KEY>': an empty key"),
     ] {
         let output = run(&arguments).await;
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains(name), "{stderr}");
+        assert!(!stderr.contains("src/"), "{stderr}");
     }
     let output = program(&[]).env("TELEMETRY_HUB_LOG", "=loud").output();
     let output = within_patience(output).await.unwrap();
@@ -188,6 +191,30 @@ async fn a_hub_with_a_key_takes_only_what_is_signed_with_it() {
         assert_eq!(stderr.contains("X-Signature"), code == 1, "{stderr}");
     }
     drop(child);
+}
+
+#[tokio::test]
+async fn the_key_that_send_finds_in_the_environment_binds_the_hub_too() {
+    let variable = ("TELEMETRY_HUB_WEBHOOK_KEY", "s3cret, and 1 more");
+    for arguments in [&["--listen", "127.0.0.1:0"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+        let mut child = program(arguments).env(variable.0, variable.1).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = within_patience(lines.next_line()).await.unwrap().unwrap();
+        let address = first.rsplit(' ').next().unwrap();
+        let post = reqwest::Client::new().post(format!("{address}/api/telemetry/events"));
+        let answer = post.json(&json!({"type": "unsigned"})).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+        let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("same-key.log");
+        tokio::fs::write(&file, "a line\n").await.unwrap();
+        let mut send = program(&["send", "--url", address, file.to_str().unwrap()]);
+        let output = within_patience(send.env(variable.0, variable.1).output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = within_patience(program(&[]).env(variable.0, "").output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let help = program(&["--help"]).env(variable.0, variable.1).output();
+    let help = String::from_utf8(within_patience(help).await.unwrap().stdout).unwrap();
+    assert!(help.contains(variable.0) && !help.contains("s3cret"), "{help}");
 }
 
 #[tokio::test]
