@@ -109,3 +109,17 @@ fn log_to_stderr() -> Result<(), ParseError> {
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_among_the_options_are_never_shown() {
+        for command in ["serve", "send"] {
+            let cli = Cli::parse_from(["telemetry-hub", command, "--webhook-key", "s3cret"]);
+            let shown = format!("{cli:?}");
+            assert!(shown.contains("Secret") && !shown.contains("s3cret"), "{shown}");
+        }
+    }
+}
