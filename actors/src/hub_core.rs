@@ -209,6 +209,7 @@ impl HubCore {
             Sample::own_counter("hub.subscribers.stalled", stats.stalled),
             Sample::own_counter("hub.subscribers.failed", stats.subscriber_failures),
             Sample::own_counter("hub.metrics.folded", self.metrics.folded.get()),
+            Sample::own_counter("hub.metrics.late", self.metrics.late.get()),
             Sample::own_counter("hub.metrics.frames_replaced", stats.metric_frames_replaced),
             Sample::own_counter("hub.collector.restarts", stats.collector_restarts),
             Sample::own_counter("hub.sampler.restarts", stats.sampler_restarts),

@@ -45,6 +45,8 @@ pub(crate) enum Amount {
     Total(f64),
     Set(f64),
     Change(f64),
+    /// What one source adds to a gauge.
+    Level(f64),
     Observe(Vec<f64>),
     Distribution(Distribution),
     DistributionTotal(Distribution),
@@ -52,13 +54,17 @@ pub(crate) enum Amount {
 
 /// Who counts, since when, and until when.
 ///
-/// A series is what was added to it and the latest total of each source. Of one source, a total replaces the one before.
-/// What is older (`at`), or was begun earlier (`started`), than the latest comes too late and is ignored. A source has
-/// begun anew if it started later than the latest says, or counts less without being older: then what it had counted
-/// before is kept, and the new total comes on top.
+/// A series is what was added to it and the latest total of each source. Of one source, a total replaces the one before;
+/// what is older (`at`) than the latest comes too late: it is ignored, and `hub.metrics.late` counts it.
+///
+/// Of counters and histograms, what shares an `id` but not `started` counts side by side: it was restarted, and what it had
+/// counted before is kept, or there are several that do not tell themselves apart. One that counts less than before
+/// without being older has begun anew, too. A gauge does not go on from an earlier life: of one `id`, a later start replaces
+/// what was said before, and an earlier one comes too late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
-    /// Tells whatever counts for itself from all others: two that share an id seem one that begins anew all the time.
+    /// Tells whatever counts for itself from all others: two that share an id, and do not say when they began, seem one
+    /// that begins anew all the time.
     pub id: u64,
     /// When it began to count.
     pub started: Option<Timestamp>,
@@ -105,7 +111,7 @@ impl Measurement {
         Self::new(id, Amount::Total(total))
     }
 
-    /// Sets a gauge.
+    /// Sets a gauge. With a source that says when, only if nothing newer is there, whoever said it.
     pub fn gauge(id: &str, value: f64) -> Self {
         Self::new(id, Amount::Set(value))
     }
@@ -113,6 +119,12 @@ impl Measurement {
     /// Adds to a gauge, which begins at zero; `change` may be negative.
     pub fn gauge_change(id: &str, change: f64) -> Self {
         Self::new(id, Amount::Change(change))
+    }
+
+    /// What its source, one of several, has just now: the gauge shows the sum over all of them, and what was set or changed
+    /// besides. Without a source it sets the gauge.
+    pub fn gauge_total(id: &str, value: f64) -> Self {
+        Self::new(id, Amount::Level(value))
     }
 
     /// Puts values into a histogram.
@@ -134,7 +146,7 @@ impl Measurement {
         Self { id: id.into(), amount, source: None, unit: None, attributes: "".into() }
     }
 
-    /// Says whose total it is. Means nothing to what is no total.
+    /// Says whose total it is, or when a gauge was measured. Means nothing to what is added, changed or put in.
     #[must_use]
     pub fn from_source(mut self, source: Source) -> Self {
         self.source = Some(source);
@@ -158,23 +170,24 @@ impl Measurement {
     pub(crate) fn kind(&self) -> MetricKind {
         match self.amount {
             Amount::Add(_) | Amount::Total(_) => MetricKind::Counter,
-            Amount::Set(_) | Amount::Change(_) => MetricKind::Gauge,
+            Amount::Set(_) | Amount::Change(_) | Amount::Level(_) => MetricKind::Gauge,
             Amount::Observe(_) | Amount::Distribution(_) | Amount::DistributionTotal(_) => {
                 MetricKind::Histogram
             }
         }
     }
 
-    /// Whose total it is, if it is one.
-    pub(crate) fn source_of_total(&self) -> Option<Source> {
-        match self.amount {
-            Amount::Total(_) | Amount::DistributionTotal(_) => self.source,
+    /// Whether it is a total that is kept for its source.
+    pub(crate) fn is_total_of_source(&self) -> bool {
+        let is_total = match self.amount {
+            Amount::Total(_) | Amount::Level(_) | Amount::DistributionTotal(_) => true,
             Amount::Add(_)
             | Amount::Set(_)
             | Amount::Change(_)
             | Amount::Observe(_)
-            | Amount::Distribution(_) => None,
-        }
+            | Amount::Distribution(_) => false,
+        };
+        is_total && self.source.is_some()
     }
 
     /// Checks what every measurement must keep to, wherever it comes from.
@@ -192,7 +205,9 @@ impl Measurement {
             Amount::Add(value) | Amount::Total(value) if !(value.is_finite() && *value >= 0.0) => {
                 Err(bad("value", "a finite number from 0 up for a counter"))
             }
-            Amount::Set(value) | Amount::Change(value) if !value.is_finite() => {
+            Amount::Set(value) | Amount::Change(value) | Amount::Level(value)
+                if !value.is_finite() =>
+            {
                 Err(bad("value", "a finite number"))
             }
             Amount::Observe(values) if !values.iter().all(|value| value.is_finite()) => {
@@ -250,6 +265,7 @@ mod tests {
                 Measurement::counter_total("a", value),
                 Measurement::gauge("a", value),
                 Measurement::gauge_change("a", value),
+                Measurement::gauge_total("a", value),
                 Measurement::histogram("a", [value]),
             ] {
                 assert!(measurement.check().is_err(), "{measurement:?}");

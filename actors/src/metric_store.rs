@@ -6,9 +6,11 @@
 
 mod buckets;
 mod counter;
+mod gauge;
 #[cfg(feature = "metrics")]
 mod handle;
 mod histogram;
+mod places;
 mod sample;
 mod series;
 mod totals;
@@ -20,9 +22,9 @@ use std::sync::{Arc, Mutex};
 use dashmap::DashMap;
 
 use self::counter::Total;
+use self::places::{Arrival, Room};
 pub use self::sample::{Sample, SampleValue, Summary};
 pub(crate) use self::series::{Series, SeriesKey};
-use self::totals::Room;
 use crate::lock;
 use crate::measurement::{Amount, MAX_ID_BYTES, Measurement, MeasurementError, MetricKind};
 use crate::stats::Count;
@@ -46,6 +48,8 @@ pub(crate) struct MetricStore {
     max_event_types: usize,
     /// Measurements that found no series of their own.
     pub(crate) folded: Count,
+    /// Measurements of which their source had said something newer already.
+    pub(crate) late: Count,
 }
 
 impl MetricStore {
@@ -59,6 +63,7 @@ impl MetricStore {
             event_types: DashMap::new(),
             max_event_types,
             folded: Count::default(),
+            late: Count::default(),
         }
     }
 
@@ -74,14 +79,16 @@ impl MetricStore {
     /// Records a measurement that has passed [`MetricStore::check`].
     pub(crate) fn record(&self, measurement: Measurement) {
         let kind = measurement.kind();
-        let source = measurement.source_of_total();
-        let Measurement { id, amount, unit, attributes, .. } = measurement;
+        let needs_place = measurement.is_total_of_source();
+        let Measurement { id, amount, source, unit, attributes } = measurement;
         let key = SeriesKey { id, kind, attributes };
-        let Some(series) = self.series(key, unit.as_deref(), source.is_some()) else {
+        let Some(series) = self.series(key, unit.as_deref(), needs_place) else {
             return self.fold(kind, amount);
         };
-        if let Err(amount) = series.record(amount, source, &self.source_room) {
-            self.fold(kind, amount);
+        match series.record(amount, source, &self.source_room) {
+            Ok(Arrival::InTime) => {}
+            Ok(Arrival::Late) => self.late.add(1),
+            Err(amount) => self.fold(kind, amount),
         }
     }
 
@@ -275,9 +282,54 @@ mod tests {
         }
         assert_eq!(read(&store), [r#"{"id":"g","type":"gauge","value":1}"#]);
         store.record(Measurement::gauge("g", 10.0));
-        // Whose it is means nothing to a gauge.
+        // Whose it is means nothing to a change.
         store.record(Measurement::gauge_change("g", -4.0).from_source(source(1)));
         assert_eq!(read(&store), [r#"{"id":"g","type":"gauge","value":6}"#]);
+    }
+
+    #[test]
+    fn gauge_of_several_sources_is_their_sum() {
+        let store = store();
+        store.record(Measurement::gauge_total("g", 5.0).from_source(source(1)));
+        store.record(Measurement::gauge_total("g", 7.0).from_source(source(2)));
+        assert_eq!(read(&store), [r#"{"id":"g","type":"gauge","value":12}"#]);
+        store.record(Measurement::gauge_total("g", 6.0).from_source(source(2)));
+        store.record(Measurement::gauge_total("g", -1.0));
+        assert_eq!(read(&store), [r#"{"id":"g","type":"gauge","value":10}"#]);
+        // A third source takes the last place; the next is folded.
+        store.record(Measurement::gauge_total("g", 20.0).from_source(source(3)));
+        store.record(Measurement::gauge_total("g", 50.0).from_source(source(4)));
+        store.record(Measurement::gauge_total("h", 60.0).from_source(source(1)));
+        assert_eq!(
+            read(&store),
+            [
+                r#"{"id":"g","type":"gauge","value":30}"#,
+                r#"{"id":"other","type":"gauge","value":60}"#,
+            ]
+        );
+        assert_eq!(store.folded.get(), 2);
+    }
+
+    #[test]
+    fn what_comes_too_late_is_counted() {
+        let store = store();
+        let at = |second| {
+            let at = Some(jiff::Timestamp::from_second(second).unwrap());
+            Source { id: 1, started: None, at }
+        };
+        for (second, late) in [(20, 0), (10, 4), (30, 4)] {
+            for measurement in [
+                Measurement::counter_total("m", 1.0),
+                Measurement::gauge_total("m", 1.0),
+                Measurement::gauge("m", 1.0),
+                Measurement::distribution_total("m", count(1)),
+                Measurement::counter("m", 1.0),
+            ] {
+                store.record(measurement.from_source(at(second)));
+            }
+            assert_eq!(store.late.get(), late);
+        }
+        assert_eq!(store.folded.get(), 0);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::places::{Arrival, Room};
 use super::series::update;
-use super::totals::{Countable, Room, Totals};
+use super::totals::{Countable, Totals};
 use crate::lock;
 use crate::measurement::Source;
 
@@ -27,14 +28,17 @@ pub(super) struct Total {
 
 impl Counter {
     /// Takes the total of a source, or gives it back if there is no room for its source.
-    pub(super) fn take_total(&self, source: Source, total: f64, room: &Room) -> Result<(), f64> {
+    pub(super) fn take_total(
+        &self,
+        source: Source,
+        total: f64,
+        room: &Room,
+    ) -> Result<Arrival, f64> {
         let mut totals = lock(&self.totals);
         if !totals.admit(&source, room) {
             return Err(total);
         }
-        // One that comes too late is no failure: the source has said something newer.
-        totals.take(source, total);
-        Ok(())
+        Ok(totals.take(source, total))
     }
 
     pub(super) fn get(&self) -> f64 {

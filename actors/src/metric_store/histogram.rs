@@ -8,8 +8,9 @@ use std::fmt;
 use sketches_ddsketch::{Config, DDSketch};
 
 use super::buckets::Buckets;
+use super::places::{Arrival, Room};
 use super::sample::Summary;
-use super::totals::{Countable, Room, Totals};
+use super::totals::{Countable, Totals};
 use crate::measurement::{Distribution, Shape, Source};
 
 pub(super) struct Histogram {
@@ -94,15 +95,16 @@ impl Histogram {
         source: Source,
         total: Distribution,
         room: &Room,
-    ) -> Result<(), Distribution> {
+    ) -> Result<Arrival, Distribution> {
         if !self.totals.admit(&source, room) {
             return Err(total);
         }
         let (tally, quantiles) = read(total);
-        if self.totals.take(source, tally) {
+        let arrival = self.totals.take(source, tally);
+        if arrival == Arrival::InTime {
             self.quantiles = quantiles.or(self.quantiles);
         }
-        Ok(())
+        Ok(arrival)
     }
 
     pub(super) fn read(&self) -> Summary {

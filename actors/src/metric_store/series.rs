@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::counter::Counter;
+use super::gauge::Gauge;
 use super::histogram::Histogram;
+use super::places::{Arrival, Room};
 use super::sample::SampleValue;
-use super::totals::Room;
 use crate::lock;
 use crate::measurement::{Amount, MetricKind, Source};
 
@@ -39,10 +40,6 @@ pub(super) enum Instrument {
     Histogram(Box<Mutex<Histogram>>),
 }
 
-/// A value that many may set and change.
-#[derive(Debug, Default)]
-pub(super) struct Gauge(AtomicU64);
-
 impl Series {
     pub(super) fn new(kind: MetricKind, unit: Option<&str>) -> Self {
         let instrument = match kind {
@@ -53,20 +50,28 @@ impl Series {
         Self { unit: unit.map(Arc::from), instrument }
     }
 
-    /// Records an amount. Gives back the total of a source for which there is no room.
+    /// Records an amount, unless it comes too late. Gives back the total of a source for which there is no room.
     pub(super) fn record(
         &self,
         amount: Amount,
         source: Option<Source>,
         room: &Room,
-    ) -> Result<(), Amount> {
+    ) -> Result<Arrival, Amount> {
         match (&self.instrument, amount, source) {
             (Instrument::Counter(counter), Amount::Add(amount), _) => counter.added.add(amount),
             (Instrument::Counter(counter), Amount::Total(total), None) => counter.added.set(total),
             (Instrument::Counter(counter), Amount::Total(total), Some(source)) => {
                 return counter.take_total(source, total, room).map_err(Amount::Total);
             }
-            (Instrument::Gauge(gauge), Amount::Set(value), _) => gauge.set(value),
+            (Instrument::Gauge(gauge), Amount::Set(value) | Amount::Level(value), None) => {
+                gauge.set(value);
+            }
+            (Instrument::Gauge(gauge), Amount::Set(value), Some(source)) => {
+                return Ok(gauge.set_measured(source, value));
+            }
+            (Instrument::Gauge(gauge), Amount::Level(value), Some(source)) => {
+                return gauge.take_total(source, value, room).map_err(Amount::Level);
+            }
             (Instrument::Gauge(gauge), Amount::Change(change), _) => gauge.change(change),
             (Instrument::Histogram(histogram), Amount::Observe(values), _) => {
                 lock(histogram).observe(&values);
@@ -85,7 +90,7 @@ impl Series {
                 unreachable!("the kind of an amount is part of the key of its series")
             }
         }
-        Ok(())
+        Ok(Arrival::InTime)
     }
 
     /// Records what found no series of its own. Of totals only the greatest counts: who says them is not remembered, and
@@ -96,7 +101,9 @@ impl Series {
             (Instrument::Histogram(histogram), Amount::DistributionTotal(total)) => {
                 lock(histogram).raise(total);
             }
-            (_, amount) => self.record(amount, None, room).expect("only totals need room"),
+            (_, amount) => {
+                self.record(amount, None, room).expect("only totals of a source need room");
+            }
         }
     }
 
@@ -106,20 +113,6 @@ impl Series {
             Instrument::Gauge(gauge) => SampleValue::Gauge(gauge.get()),
             Instrument::Histogram(histogram) => SampleValue::Histogram(lock(histogram).read()),
         }
-    }
-}
-
-impl Gauge {
-    pub(super) fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Ordering::Relaxed);
-    }
-
-    pub(super) fn change(&self, change: f64) {
-        update(&self.0, |value| (value + change).clamp(f64::MIN, f64::MAX));
-    }
-
-    fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 }
 

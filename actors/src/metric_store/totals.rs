@@ -3,12 +3,9 @@
 //! Keeps the latest total of each source, and what sources had counted that have begun anew since. Decides which totals come
 //! too late. It is only told of sources; it asks no clock.
 
-use std::collections::BTreeMap;
-use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use jiff::Timestamp;
 
-use jiff::{SignedDuration, Timestamp};
-
+use super::places::{Arrival, Places, Room};
 use crate::measurement::Source;
 
 /// What a source can count.
@@ -20,125 +17,67 @@ pub(super) trait Countable: Default {
     fn absorb(&mut self, other: &Self);
 }
 
-/// After how long a source is taken to be gone, if another needs its place: processes that come and go under ids of their own
-/// would take all places in the end. Exporters tell every minute; one that came back after an hour would count anew.
-const SILENCE: SignedDuration = SignedDuration::from_hours(1);
-
 #[derive(Debug, Default)]
 pub(super) struct Totals<T> {
     /// What sources had counted that have begun anew since, or gone.
     earlier: T,
-    latest: BTreeMap<u64, Latest<T>>,
+    latest: Places<Life, T>,
 }
 
-#[derive(Debug)]
-struct Latest<T> {
-    started: Option<Timestamp>,
-    at: Option<Timestamp>,
-    total: T,
-}
-
-/// How a total stands to the latest of the same source.
-enum Standing {
-    Late,
-    GoesOn,
-    BeganAnew,
-}
-
-/// How many places there are, and how many are taken. None is given back; within a series, one that has gone leaves its own.
-#[derive(Debug)]
-pub(super) struct Room {
-    limit: usize,
-    taken: AtomicUsize,
-}
-
-impl Room {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, taken: AtomicUsize::new(0) }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) >= self.limit
-    }
-
-    /// Takes a place, if one is left.
-    pub(super) fn take(&self) -> bool {
-        let next = |taken| (taken < self.limit).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
-    }
-}
+/// One who counts: a source, and when it began. Those that share an id may be one that was restarted, or several processes
+/// that do not tell themselves apart; either way each has counted for itself.
+type Life = (u64, Option<Timestamp>);
 
 impl<T: Countable> Totals<T> {
     /// Whether totals of this source can be kept: it has a place, or takes one, if need be that of one that has gone.
     pub(super) fn admit(&mut self, source: &Source, room: &Room) -> bool {
-        self.latest.contains_key(&source.id) || room.take() || self.retire_silent(source.at)
+        let life = self.life(source);
+        self.latest.contains(&life) || room.take() || self.retire_for(life, source.at)
     }
 
-    /// Retires the source that has been silent longest, if it has been so for [`SILENCE`]. What it had counted stays.
-    fn retire_silent(&mut self, now: Option<Timestamp>) -> bool {
-        let heard = |(id, latest): (&u64, &Latest<T>)| Some((latest.at?, *id));
-        let Some((at, id)) = self.latest.iter().filter_map(heard).min() else {
-            return false;
-        };
-        if now.is_none_or(|now| now.duration_since(at) < SILENCE) {
-            return false;
+    /// Whose total it is. One that does not say when it began is the latest begun.
+    fn life(&self, source: &Source) -> Life {
+        let Source { id, started, .. } = *source;
+        let latest_begun = || self.latest.last_between((id, None), (id, Some(Timestamp::MAX)));
+        match started {
+            Some(_) => (id, started),
+            None => latest_begun().unwrap_or((id, None)),
         }
-        if let Some(retired) = self.latest.remove(&id) {
-            self.earlier.absorb(&retired.total);
-        }
-        true
     }
 
-    /// Takes the total of a source that was admitted. Says whether it counts, or came too late.
-    pub(super) fn take(&mut self, source: Source, total: T) -> bool {
-        let Source { id, started, at } = source;
-        let next = Latest { started, at, total };
-        let Some(latest) = self.latest.get_mut(&id) else {
-            self.latest.insert(id, next);
-            return true;
-        };
-        match next.after(latest) {
-            Standing::Late => false,
-            Standing::GoesOn => {
-                // What is told once stays known.
-                *latest = Latest {
-                    started: next.started.or(latest.started),
-                    at: next.at.or(latest.at),
-                    total: next.total,
-                };
-                true
-            }
-            Standing::BeganAnew => {
-                self.earlier.absorb(&mem::replace(latest, next).total);
-                true
-            }
+    /// Retires one that has been silent for long, or that this one took over from: it was begun before, and not heard of
+    /// since. What it had counted stays.
+    fn retire_for(&mut self, life: Life, now: Option<Timestamp>) -> bool {
+        let (id, started) = life;
+        let retired = self.latest.retire_silent(now).or_else(|| {
+            let before = self.latest.last_between((id, None), life)?;
+            self.latest.retire(&before, started)
+        });
+        if let Some(total) = &retired {
+            self.earlier.absorb(total);
         }
+        retired.is_some()
+    }
+
+    /// Takes the total of a source that was admitted.
+    pub(super) fn take(&mut self, source: Source, total: T) -> Arrival {
+        let life = self.life(&source);
+        if self.latest.has_newer(&life, source.at) {
+            return Arrival::Late;
+        }
+        let has_begun_anew =
+            self.latest.get(&life).is_some_and(|before| total.is_less_than(before));
+        let before = self.latest.put(life, source.at, total);
+        if let Some(before) = before.filter(|_| has_begun_anew) {
+            self.earlier.absorb(&before);
+        }
+        Arrival::InTime
     }
 
     /// What they have counted, each for itself.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        std::iter::once(&self.earlier).chain(self.latest.values().map(|latest| &latest.total))
+        std::iter::once(&self.earlier).chain(self.latest.iter())
     }
-}
-
-impl<T: Countable> Latest<T> {
-    fn after(&self, latest: &Self) -> Standing {
-        if is_before(self.started, latest.started) {
-            return Standing::Late;
-        }
-        if is_before(latest.started, self.started) {
-            return Standing::BeganAnew;
-        }
-        if is_before(self.at, latest.at) {
-            return Standing::Late;
-        }
-        if self.total.is_less_than(&latest.total) { Standing::BeganAnew } else { Standing::GoesOn }
-    }
-}
-
-/// Whether both are known, and one is before the other.
-fn is_before(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
-    one.zip(other).is_some_and(|(one, other)| one < other)
 }
 
 #[cfg(test)]
@@ -162,7 +101,7 @@ mod tests {
     /// One source says these totals: when it started, when it had counted so much (-1 if unknown), and how much.
     #[track_caller]
     fn check(said: &[(i64, i64, u64)], expected: u64) {
-        let (mut totals, room) = (Totals::<u64>::default(), Room::new(1));
+        let (mut totals, room) = (Totals::<u64>::default(), Room::new(2));
         for &(started, at, total) in said {
             let source = Source { id: 7, started: time(started), at: time(at) };
             assert!(totals.admit(&source, &room));
@@ -188,7 +127,7 @@ mod tests {
     fn late_total_is_ignored() {
         check(&[(0, 20, 8), (0, 10, 5)], 8);
         check(&[(0, 20, 8), (0, 10, 50)], 8);
-        check(&[(15, 20, 8), (0, 30, 50)], 8);
+        check(&[(0, 20, 8), (15, 30, 4), (0, 10, 50)], 12);
         // Also past one whose time is not known.
         check(&[(0, 20, 8), (-1, -1, 9), (0, 10, 5)], 9);
     }
@@ -197,7 +136,34 @@ mod tests {
     fn later_start_is_a_new_beginning() {
         check(&[(0, 10, 5), (15, 20, 3)], 8);
         check(&[(0, 10, 5), (15, 20, 7), (15, 30, 9)], 14);
-        check(&[(0, 10, 5), (15, 20, 7), (0, 12, 6)], 12);
+        // Whoever does not say when it began is the one that began last.
+        check(&[(0, 10, 5), (15, 20, 7), (-1, 30, 9)], 14);
+    }
+
+    #[test]
+    fn processes_that_share_an_id_count_side_by_side() {
+        check(&[(15, 20, 8), (0, 30, 50)], 58);
+        check(&[(15, 20, 8), (0, 21, 50), (15, 30, 9), (0, 31, 60), (15, 40, 10)], 70);
+    }
+
+    #[test]
+    fn restarts_use_up_no_places() {
+        let (mut totals, room) = (Totals::<u64>::default(), Room::new(2));
+        let mut say = |started, at, total| {
+            let source = Source { id: 7, started: time(started), at: time(at) };
+            let is_admitted = totals.admit(&source, &room);
+            if is_admitted {
+                totals.take(source, total);
+            }
+            (is_admitted, totals.iter().sum::<u64>())
+        };
+        assert_eq!(say(0, 10, 1), (true, 1));
+        for life in 1..10 {
+            assert_eq!(say(life * 100, life * 100 + 10, 1), (true, 1 + life as u64));
+        }
+        // One that was heard of since the newcomer began is another process.
+        assert_eq!(say(905, 920, 1), (false, 10));
+        assert_eq!(say(850, 920, 1), (true, 11));
     }
 
     #[test]
@@ -239,7 +205,8 @@ mod tests {
                 totals.take(said(id, at), 10);
             }
         }
-        assert_eq!(totals.latest.keys().collect::<Vec<_>>(), [&1, &3]);
+        let has_place = |id| totals.latest.contains(&(id, None));
+        assert_eq!([1, 2, 3].map(has_place), [true, false, true]);
         assert_eq!(totals.iter().sum::<u64>(), 30);
     }
 }
