@@ -114,7 +114,7 @@ impl HubHandle {
     /// Records a measurement.
     pub fn record(&self, measurement: Measurement) -> Result<(), MeasurementError> {
         MetricStore::check(&measurement)?;
-        self.core.metrics.record(measurement);
+        self.core.metrics.record(measurement.not_after(&self.core.config.clock));
         Ok(())
     }
 

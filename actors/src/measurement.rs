@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::distribution::{Bucket, Distribution, Shape};
+use crate::clock::Clock;
 use crate::value::Object;
 
 /// How long a metric's name may be, in bytes (OpenTelemetry's own limit for instrument names).
@@ -188,6 +189,19 @@ impl Measurement {
             | Amount::Distribution(_) => false,
         };
         is_total && self.source.is_some()
+    }
+
+    /// Takes no time from the future: it would make all that comes until then too late. When a counter began only tells it
+    /// from others, and stays as it is: a start that moved with the clock would be a new one each time.
+    pub(crate) fn not_after(mut self, clock: &Clock) -> Self {
+        let is_gauge = self.kind() == MetricKind::Gauge;
+        let Some(source) = &mut self.source else { return self };
+        let now = clock.now();
+        source.at = source.at.map(|at| at.min(now));
+        if is_gauge {
+            source.started = source.started.map(|started| started.min(now));
+        }
+        self
     }
 
     /// Checks what every measurement must keep to, wherever it comes from.

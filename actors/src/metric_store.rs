@@ -1,8 +1,9 @@
 //! All metric series: what sources recorded, and a counter for each type of event. Shared by all, owned by none.
 //!
-//! Recording into a series that exists takes a read lock of one shard and an atomic; a snapshot stops nobody. The number
-//! of series is bounded, and so is that of sources whose totals are kept: what comes beyond goes into the series `other` of
-//! its kind, and is counted.
+//! Recording into a series that exists takes a read lock of one shard and an atomic. A snapshot lists the series first and
+//! reads each by itself: nobody waits but who writes into the one that is being read, until the percentiles of a histogram
+//! are worked out, or the totals of sources added up. The number of series is bounded, and so is that of sources whose totals
+//! are kept: what comes beyond goes into the series `other` of its kind, and is counted.
 
 mod buckets;
 mod counter;
@@ -163,21 +164,26 @@ impl MetricStore {
 
     /// Every series as it is now, in no order.
     pub(crate) fn read(&self) -> Vec<Sample> {
-        let units = lock(&self.units);
-        let described = |key: &SeriesKey| units.get(&key.kind)?.get(&key.id).cloned();
-        let mut samples: Vec<Sample> = self
-            .series
-            .iter()
-            .map(|entry| Sample {
-                key: Arc::clone(entry.key()),
-                unit: entry.value().unit.clone().or_else(|| described(entry.key())),
-                value: entry.value().read(),
-            })
-            .collect();
+        let read = |(key, series): (Arc<SeriesKey>, Arc<Series>)| {
+            let (unit, value) = (self.unit(&key, &series), series.read());
+            Sample { key, unit, value }
+        };
+        let mut samples: Vec<Sample> = self.list().into_iter().map(read).collect();
         for entry in &self.event_types {
             self.push_event_type(&mut samples, entry.key(), entry.value());
         }
         samples
+    }
+
+    /// Every series. Reads none, so that nobody who comes with a new one waits for that.
+    fn list(&self) -> Vec<(Arc<SeriesKey>, Arc<Series>)> {
+        let entries = self.series.iter();
+        entries.map(|entry| (Arc::clone(entry.key()), Arc::clone(entry.value()))).collect()
+    }
+
+    fn unit(&self, key: &SeriesKey, series: &Series) -> Option<Arc<str>> {
+        let described = || lock(&self.units).get(&key.kind)?.get(&key.id).cloned();
+        series.unit.clone().or_else(described)
     }
 
     /// A source that sends a counter of this name itself knows better.

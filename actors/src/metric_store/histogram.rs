@@ -22,6 +22,8 @@ pub(super) struct Histogram {
     totals: Totals<Tally>,
     /// The newest that were told.
     quantiles: Option<Percentiles>,
+    /// What was read last, if nothing came since: most histograms do not change between two snapshots.
+    summary: Option<Summary>,
 }
 
 /// The values at the quantiles that are shown.
@@ -41,7 +43,7 @@ struct Tally {
 
 impl fmt::Debug for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histogram").field("summary", &self.read()).finish_non_exhaustive()
+        f.debug_struct("Histogram").field("summary", &self.summarize()).finish_non_exhaustive()
     }
 }
 
@@ -53,6 +55,7 @@ impl Histogram {
             added: Tally::default(),
             totals: Totals::default(),
             quantiles: None,
+            summary: None,
         }
     }
 
@@ -64,11 +67,13 @@ impl Histogram {
 
     /// Puts in so many values that are the same.
     pub(super) fn observe_many(&mut self, value: f64, count: u64) {
+        self.summary = None;
         self.sketch.add_with_count(value, count);
         self.whole &= count == 0 || value.fract() == 0.0;
     }
 
     pub(super) fn add(&mut self, distribution: Distribution) {
+        self.summary = None;
         let (tally, quantiles) = read(distribution);
         self.added.absorb(&tally);
         self.quantiles = quantiles.or(self.quantiles);
@@ -99,6 +104,7 @@ impl Histogram {
         if !self.totals.admit(&source, room) {
             return Err(total);
         }
+        self.summary = None;
         let (tally, quantiles) = read(total);
         let arrival = self.totals.take(source, tally);
         if arrival == Arrival::InTime {
@@ -107,7 +113,13 @@ impl Histogram {
         Ok(arrival)
     }
 
-    pub(super) fn read(&self) -> Summary {
+    pub(super) fn read(&mut self) -> Summary {
+        let summary = self.summary.unwrap_or_else(|| self.summarize());
+        self.summary = Some(summary);
+        summary
+    }
+
+    fn summarize(&self) -> Summary {
         let mut told = self.added.clone();
         for total in self.totals.iter() {
             told.absorb(total);
@@ -243,7 +255,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(histogram: &Histogram, count: u64, sum: Option<f64>, percentiles: Percentiles) {
+    fn check(histogram: &mut Histogram, count: u64, sum: Option<f64>, percentiles: Percentiles) {
         let summary = histogram.read();
         let read = (summary.count, summary.sum, [summary.p50, summary.p90, summary.p99]);
         assert_eq!(read, (count, sum, percentiles));
@@ -252,9 +264,9 @@ mod tests {
     #[test]
     fn single_values_are_exact_where_it_says_and_close_elsewhere() {
         let mut histogram = Histogram::new();
-        check(&histogram, 0, Some(0.0), [None; 3]);
+        check(&mut histogram, 0, Some(0.0), [None; 3]);
         histogram.observe(&[3.0, 9.0, 40.0, 2.0, 31.0, 4.0, 2.0]);
-        check(&histogram, 7, Some(91.0), [Some(4.0), Some(31.0), Some(31.0)]);
+        check(&mut histogram, 7, Some(91.0), [Some(4.0), Some(31.0), Some(31.0)]);
         assert_eq!((histogram.read().min, histogram.read().max), (Some(2.0), Some(40.0)));
 
         let mut histogram = Histogram::new();
@@ -274,19 +286,19 @@ mod tests {
         histogram.add(tens(&[30, 20]));
         histogram.add(tens(&[20, 30]));
         let half = [Some(10.0), Some(18.0), Some(19.8)];
-        check(&histogram, 100, Some(1500.0), half);
+        check(&mut histogram, 100, Some(1500.0), half);
         take(&mut histogram, 1, tens(&[1, 1]));
         take(&mut histogram, 1, tens(&[50, 50]));
-        check(&histogram, 200, Some(3000.0), half);
+        check(&mut histogram, 200, Some(3000.0), half);
         take(&mut histogram, 2, tens(&[0, 0, 200]));
-        check(&histogram, 400, Some(9000.0), [Some(20.0), Some(28.0), Some(29.8)]);
+        check(&mut histogram, 400, Some(9000.0), [Some(20.0), Some(28.0), Some(29.8)]);
         // The second began anew.
         take(&mut histogram, 2, tens(&[100]));
-        check(&histogram, 500, Some(10_000.0), [Some(15.0), Some(27.5), Some(29.75)]);
+        check(&mut histogram, 500, Some(10_000.0), [Some(15.0), Some(27.5), Some(29.75)]);
         // A total of nobody is that of all who have no total of their own.
         histogram.observe(&[1.0; 1000]);
         histogram.set(tens(&[100]));
-        check(&histogram, 500, Some(9500.0), [Some(10.0), Some(27.5), Some(29.75)]);
+        check(&mut histogram, 500, Some(9500.0), [Some(10.0), Some(27.5), Some(29.75)]);
     }
 
     #[test]
@@ -322,10 +334,10 @@ mod tests {
     fn percentiles_stay_within_least_and_greatest() {
         let mut histogram = Histogram::new();
         histogram.add(Distribution { min: Some(6.0), max: Some(12.0), ..tens(&[50, 50]) });
-        check(&histogram, 100, Some(1500.0), [Some(10.0), Some(12.0), Some(12.0)]);
+        check(&mut histogram, 100, Some(1500.0), [Some(10.0), Some(12.0), Some(12.0)]);
         let mut histogram = Histogram::new();
         histogram.add(Distribution { min: Some(6.0), max: None, ..tens(&[100]) });
-        check(&histogram, 100, Some(1000.0), [Some(6.0), Some(9.0), Some(9.9)]);
+        check(&mut histogram, 100, Some(1000.0), [Some(6.0), Some(9.0), Some(9.9)]);
     }
 
     #[test]
@@ -333,10 +345,10 @@ mod tests {
         let mut histogram = Histogram::new();
         let told = [(0.0, 1.0), (0.5, 5.0), (0.75, 7.0), (0.99, f64::NAN), (1.0, 9.0)];
         take(&mut histogram, 1, summary(10, 50.0, &told));
-        check(&histogram, 10, Some(50.0), [Some(5.0), None, None]);
+        check(&mut histogram, 10, Some(50.0), [Some(5.0), None, None]);
         assert_eq!((histogram.read().min, histogram.read().max), (Some(1.0), Some(9.0)));
         take(&mut histogram, 2, summary(20, 5.0, &[(0.9, 8.0), (0.5, 4.0)]));
-        check(&histogram, 30, Some(55.0), [Some(4.0), Some(8.0), None]);
+        check(&mut histogram, 30, Some(55.0), [Some(4.0), Some(8.0), None]);
     }
 
     #[test]
@@ -348,23 +360,42 @@ mod tests {
             let source = Source { id: 1, started: None, at };
             histogram.take_total(source, total, &Room::new(1)).unwrap();
         }
-        check(&histogram, 10, Some(50.0), [Some(5.0), None, None]);
+        check(&mut histogram, 10, Some(50.0), [Some(5.0), None, None]);
+    }
+
+    #[test]
+    fn summary_is_worked_out_anew_only_after_a_change() {
+        let mut histogram = Histogram::new();
+        let changes: [fn(&mut Histogram); 5] = [
+            |histogram| histogram.observe(&[5.0]),
+            |histogram| histogram.add(tens(&[1])),
+            |histogram| histogram.set(tens(&[7])),
+            |histogram| histogram.raise(tens(&[9])),
+            |histogram| take(histogram, 1, tens(&[1])),
+        ];
+        for (change, count) in changes.into_iter().zip([1, 2, 7, 9, 10]) {
+            change(&mut histogram);
+            assert_eq!(histogram.summary, None);
+            let read = histogram.read();
+            assert_eq!((read.count, histogram.summary), (count, Some(read)));
+            assert_eq!(histogram.read(), histogram.summarize());
+        }
     }
 
     #[test]
     fn percentiles_come_from_what_holds_the_most() {
         let mut histogram = Histogram::new();
         histogram.observe(&[1.0, 1.0]);
-        check(&histogram, 2, Some(2.0), [Some(1.0); 3]);
+        check(&mut histogram, 2, Some(2.0), [Some(1.0); 3]);
         histogram.add(tens(&[0, 3]));
-        check(&histogram, 5, Some(62.0), [Some(15.0), Some(19.0), Some(19.9)]);
+        check(&mut histogram, 5, Some(62.0), [Some(15.0), Some(19.0), Some(19.9)]);
         histogram.add(summary(4, 0.0, &[(0.5, 7.0)]));
-        check(&histogram, 9, Some(62.0), [Some(7.0), None, None]);
+        check(&mut histogram, 9, Some(62.0), [Some(7.0), None, None]);
         histogram.observe(&[1.0; 3]);
-        check(&histogram, 12, Some(65.0), [Some(1.0); 3]);
+        check(&mut histogram, 12, Some(65.0), [Some(1.0); 3]);
         histogram.add(summary(4, 0.0, &[(0.5, 7.0)]));
-        check(&histogram, 16, Some(65.0), [Some(7.0), None, None]);
+        check(&mut histogram, 16, Some(65.0), [Some(7.0), None, None]);
         histogram.add(tens(&[0, 6]));
-        check(&histogram, 22, Some(185.0), [Some(15.0), Some(19.0), Some(19.9)]);
+        check(&mut histogram, 22, Some(185.0), [Some(15.0), Some(19.0), Some(19.9)]);
     }
 }

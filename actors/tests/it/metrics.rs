@@ -1,11 +1,14 @@
 //! Live metrics: when frames come, what is in them, and what becomes of those that nobody takes. The clock stands still.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt};
+use jiff::Timestamp;
 use telemetry_hub_actors::{
-    Fault, HubConfig, HubHandle, Measurement, MeasurementError, MetricsQuery, MetricsSubscription,
-    Object, Sample, SampleValue, Source, SubscribeError,
+    Clock, Fault, HubConfig, HubHandle, Measurement, MeasurementError, MetricKind, MetricsQuery,
+    MetricsSubscription, Object, Sample, SampleValue, Source, SubscribeError,
 };
 use tokio::time::Instant;
 
@@ -134,6 +137,47 @@ async fn source_that_begins_anew_makes_no_counter_fall() {
         let samples = frame(&mut subscription).await;
         assert_eq!(counter(&samples, "smtp.errors"), (value, Some(rate)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_from_the_future_make_nothing_late() {
+    let second = |second| Timestamp::from_second(second).unwrap();
+    let now = Arc::new(AtomicI64::new(100));
+    let clock = Clock::new({
+        let now = Arc::clone(&now);
+        move || second(now.load(Ordering::SeqCst))
+    });
+    let hub = start(HubConfig { clock, ..HubConfig::default() }).await;
+    // A clock goes wrong by days, for one who began then and for one who began before, and is set right again.
+    for (clock, at, value) in [(100, 900_000, 1.0), (160, 900_060, 2.0), (220, 220, 3.0)] {
+        now.store(clock, Ordering::SeqCst);
+        for (id, started) in [("began.then", 800_000.min(at)), ("began.before", 50)] {
+            let source = Source { id: 1, started: Some(second(started)), at: Some(second(at)) };
+            for measurement in [
+                Measurement::counter_total(id, value),
+                Measurement::gauge_total(id, value),
+                Measurement::gauge(&format!("plain.{id}"), value),
+            ] {
+                hub.record(measurement.from_source(source)).unwrap();
+            }
+        }
+    }
+    let shown = |id: &str, kind| {
+        let samples = hub.metrics();
+        let sample = samples.iter().find(|sample| sample.id() == id && sample.kind() == kind);
+        sample.unwrap().value()
+    };
+    let counter = |value| SampleValue::Counter { value, rate: None };
+    assert_eq!(shown("began.before", MetricKind::Counter), counter(3.0));
+    // Whoever began at another time counted for itself; while it kept wrong time, it was one.
+    assert_eq!(shown("began.then", MetricKind::Counter), counter(2.0 + 3.0));
+    for id in ["began.before", "began.then", "plain.began.before", "plain.began.then"] {
+        assert_eq!(shown(id, MetricKind::Gauge), SampleValue::Gauge(3.0), "{id}");
+    }
+    assert_eq!(shown("hub.metrics.late", MetricKind::Counter), counter(0.0));
+    let late = Source { id: 1, started: None, at: Some(second(219)) };
+    hub.record(Measurement::gauge("plain.began.then", 9.0).from_source(late)).unwrap();
+    assert_eq!(shown("hub.metrics.late", MetricKind::Counter), counter(1.0));
 }
 
 #[tokio::test(start_paused = true)]
