@@ -184,22 +184,20 @@ impl Reader<'_> {
     fn gauge(&self, point: NumberDataPoint) -> Result<Option<Measurement>, Unreadable> {
         let Some(value) = number(&point)? else { return Ok(None) };
         let gauge = Measurement::gauge(&self.metric.name, value);
-        Ok(Some(self.complete(gauge, point.attributes)))
+        Ok(Some(self.total(gauge, position!(point))))
     }
 
     fn sum(&self, point: NumberDataPoint) -> Result<Option<Measurement>, Unreadable> {
         let Some(value) = number(&point)? else { return Ok(None) };
         let name = &self.metric.name;
-        let measurement = match (self.aggregation.is_monotonic, self.aggregation.is_cumulative()?) {
-            (true, true) => {
-                let position = position!(point);
-                return Ok(Some(self.total(Measurement::counter_total(name, value), position)));
+        Ok(Some(match (self.aggregation.is_monotonic, self.aggregation.is_cumulative()?) {
+            (true, true) => self.total(Measurement::counter_total(name, value), position!(point)),
+            (false, true) => self.total(Measurement::gauge_total(name, value), position!(point)),
+            (true, false) => self.complete(Measurement::counter(name, value), point.attributes),
+            (false, false) => {
+                self.complete(Measurement::gauge_change(name, value), point.attributes)
             }
-            (true, false) => Measurement::counter(name, value),
-            (false, true) => Measurement::gauge(name, value),
-            (false, false) => Measurement::gauge_change(name, value),
-        };
-        Ok(Some(self.complete(measurement, point.attributes)))
+        }))
     }
 
     fn histogram(&self, point: HistogramDataPoint) -> Result<Option<Measurement>, Unreadable> {
@@ -265,7 +263,7 @@ impl Reader<'_> {
         }))
     }
 
-    /// A total belongs to the source that counts it.
+    /// A total belongs to the source that counts it, and has its time, as a gauge has.
     fn total(&self, measurement: Measurement, position: Position) -> Measurement {
         let instant = |nanoseconds: u64| {
             Timestamp::from_nanosecond(nanoseconds.into()).ok().filter(|_| nanoseconds > 0)

@@ -70,12 +70,12 @@ async fn totals_of_a_counter_survive_restarts_repeats_and_late_points() {
         // The process restarted.
         (30, 40, 2, 10),
         (30, 50, 3, 11),
-        // A straggler of the old one.
-        (1, 25, 9, 11),
+        // A straggler of the old one: what it had counted by then was not known.
+        (1, 25, 9, 12),
         // A source that does not tell of its restart.
-        (30, 60, 1, 12),
+        (30, 60, 1, 13),
         // Restarted, and has counted more already.
-        (70, 80, 5, 17),
+        (70, 80, 5, 18),
     ] {
         send(&server, sum(true, CUMULATIVE, point(started, at, value))).await;
         let expected = json!({"type": "counter", "value": shown, "unit": "{order}"});
@@ -163,6 +163,25 @@ async fn sums_that_go_up_and_down_are_gauges() {
     }
     send(&server, json!({"name": "g", "gauge": {"dataPoints": [{"asDouble": -0.25}]}})).await;
     assert_eq!(read(&server, "g"), json!({"type": "gauge", "value": -0.25}));
+}
+
+#[tokio::test]
+async fn gauges_of_several_processes_are_added_up_if_they_are_sums_and_the_newest_counts() {
+    let server = TestServer::start().await;
+    for (instance, at, value, shown) in
+        [("1", 10, 5, 5), ("2", 10, 7, 12), ("1", 20, 4, 11), ("1", 15, 9, 11), ("2", 20, 0, 4)]
+    {
+        send_as(&server, instance, sum(false, CUMULATIVE, point(1, at, value))).await;
+        assert_eq!(read(&server, "m")["value"], shown);
+    }
+    for (at, value, shown) in [(20, 1, 1), (10, 99, 1), (30, 2, 2)] {
+        let gauge = json!({"name": "g", "gauge": {"dataPoints": [point(1, at, value)]}});
+        send(&server, gauge).await;
+        assert_eq!(read(&server, "g")["value"], shown);
+    }
+    let samples = server.hub.metrics();
+    let late = samples.iter().find(|sample| sample.id() == "hub.metrics.late").unwrap();
+    assert_eq!(json!(late)["value"], 2);
 }
 
 #[tokio::test]
