@@ -123,18 +123,20 @@ impl AllFields {
 }
 
 /// The bytes of a field of which there should be one. Given in parts, it is their sum: that is how protobuf merges messages.
-pub(super) fn merged(message: &Bytes, wanted: u32) -> Result<Option<Bytes>, Unreadable> {
-    let mut merged: Option<Bytes> = None;
-    for field in Fields::of(message) {
-        let (number, bytes) = field?;
-        if number == wanted {
-            merged = Some(match merged {
-                None => bytes,
-                Some(before) => [before, bytes].concat().into(),
-            });
-        }
+pub(super) fn merged(message: &Bytes, number: u32) -> Result<Option<Bytes>, Unreadable> {
+    let parts = || Parts::Protobuf { fields: Fields::of(message), number };
+    let mut first_parts = parts();
+    let Some(first) = first_parts.next().transpose()? else {
+        return Ok(None);
+    };
+    if first_parts.next().is_none() {
+        return Ok(Some(first));
     }
-    Ok(merged)
+    let mut sum = Vec::new();
+    for part in parts() {
+        sum.extend_from_slice(&part?);
+    }
+    Ok(Some(sum.into()))
 }
 
 /// The numbers that the fields have in protobuf, on every level.
@@ -361,6 +363,19 @@ mod tests {
             fields.iter().map(|(number, bytes)| (*number, (*bytes).to_owned())).collect()
         });
         assert_eq!(fields.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn parts_of_one_message_are_merged() {
+        let check = |message: &'static [u8], expected: Option<&'static [u8]>| {
+            let merged = merged(&Bytes::from_static(message), 1).unwrap();
+            assert_eq!(merged.as_deref(), expected);
+        };
+        check(b"\x12\x01x", None);
+        check(b"\x0a\x00", Some(b""));
+        check(b"\x0a\x01a\x12\x01x", Some(b"a"));
+        check(b"\x0a\x01a\x12\x01x\x0a\x00\x0a\x02bc", Some(b"abc"));
+        assert!(super::merged(&Bytes::from_static(b"\x0a\x01a\x0a\x05"), 1).is_err());
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn of_records(body: &Bytes) -> Option<Signal> {
 fn of_record(record: &Bytes) -> Option<Signal> {
     let mut name = None;
     let mut signal = None;
-    for field in AllFields::of(record) {
+    for field in AllFields::of(record).take(LOOKED_AT) {
         let Ok(Field { number, kind }) = field else { break };
         match (number, kind) {
             (1 | 11, FieldKind::I64) | (2, FieldKind::Varint) => return Some(Signal::Logs),
