@@ -9,6 +9,10 @@ mod recorder;
 mod sample;
 mod sse;
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 criterion::criterion_main!(
     filter::benches,
     sse::benches,

@@ -242,15 +242,15 @@ impl<'a> Export<'a> {
     }
 
     fn take_event(&mut self, event: Result<NewEvent, Unreadable>) -> Result<(), Fault> {
-        let event = match event.and_then(|event| self.within_limit(event)) {
-            Ok(event) => event,
+        let (event, size) = match event.and_then(|event| self.within_limit(event)) {
+            Ok(sized) => sized,
             Err(error) => {
                 self.outcome.reject(1, &error);
                 return Ok(());
             }
         };
         self.outcome.accepted += 1;
-        self.events.bytes += event.size();
+        self.events.bytes += size;
         self.events.good.push(event);
         let (bytes, limit) = (self.events.bytes, self.intake.hub.config().ingest_queue_bytes);
         if bytes > limit {
@@ -259,10 +259,10 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
-    /// What a record shares with others of its resource is part of each event.
-    fn within_limit(&self, event: NewEvent) -> Result<NewEvent, Unreadable> {
+    /// An event with its size. What a record shares with others of its resource is part of each event.
+    fn within_limit(&self, event: NewEvent) -> Result<(NewEvent, usize), Unreadable> {
         let (size, limit) = (event.size(), self.limit());
-        if size > limit { Err(Unreadable::TooLarge { size, limit }) } else { Ok(event) }
+        if size > limit { Err(Unreadable::TooLarge { size, limit }) } else { Ok((event, size)) }
     }
 
     fn limit(&self) -> usize {

@@ -37,7 +37,7 @@ fn float(number: f64) -> Value {
 
 /// Attributes as they stand.
 pub(super) fn object(attributes: Vec<KeyValue>) -> Object {
-    let mut members = Members::default();
+    let mut members = Members::with_capacity(attributes.len());
     members.add(attributes);
     members.finish()
 }
@@ -48,12 +48,16 @@ const SEARCHED: usize = 32;
 /// The members of `data` while they come together: the first of a name wins.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    object: Object,
+    members: Vec<(Box<str>, Value)>,
     /// All names, once there are many.
     names: HashSet<Box<str>>,
 }
 
 impl Members {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { members: Vec::with_capacity(capacity), names: HashSet::new() }
+    }
+
     /// Adds attributes.
     pub(super) fn add(&mut self, attributes: Vec<KeyValue>) {
         for attribute in attributes {
@@ -81,25 +85,25 @@ impl Members {
         if self.has(name.as_ref()) {
             return;
         }
-        if self.object.len() == SEARCHED {
-            self.names = self.object.iter().map(|(name, _)| name.into()).collect();
+        if self.members.len() == SEARCHED {
+            self.names = self.members.iter().map(|(name, _)| name.clone()).collect();
         }
-        if self.object.len() >= SEARCHED {
+        if self.members.len() >= SEARCHED {
             self.names.insert(name.as_ref().into());
         }
-        self.object.push(name, value());
+        self.members.push((name.into(), value()));
     }
 
     fn has(&self, name: &str) -> bool {
         if self.names.is_empty() {
-            self.object.get(name).is_some()
+            self.members.iter().any(|(other, _)| **other == *name)
         } else {
             self.names.contains(name)
         }
     }
 
     pub(super) fn finish(self) -> Object {
-        self.object
+        self.members.into_iter().collect()
     }
 }
 

@@ -73,6 +73,11 @@ impl<'a> Context<'a> {
             source: hasher.finish(),
         })
     }
+
+    /// How many attributes each record has of its scope and its resource.
+    pub(super) fn shared_count(&self) -> usize {
+        self.scope.len() + self.resource.len()
+    }
 }
 
 fn head<T: Part>(encoding: Encoding, bytes: Option<Bytes>, limit: usize) -> Result<T, Unreadable> {

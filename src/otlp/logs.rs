@@ -1,5 +1,7 @@
 //! A log record as an event.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValueKind;
@@ -10,6 +12,9 @@ use super::Unreadable;
 use super::attributes::{Members, id, object, time, value};
 use super::context::Context;
 use super::encoding::Encoding;
+
+/// The attribute that may name the span.
+static SPAN_ID: LazyLock<Key> = LazyLock::new(|| Key::new("spanId").expect("the name has letters"));
 
 /// The type of a record that says nothing of its own.
 const NAMELESS: &str = "log";
@@ -34,7 +39,7 @@ pub(super) fn read(
         span_id,
         ..NewEvent::default()
     };
-    let mut members = Members::default();
+    let mut members = Members::with_capacity(record.attributes.len() + context.shared_count());
     members.add(record.attributes);
     event.text = read_body(record.body, &mut members);
     // A name that is no level's.
@@ -74,9 +79,9 @@ fn level(record: &LogRecord) -> Option<Level> {
 
 /// A source without trace context may give the span as an attribute: it is the event's then, and leaves `data`.
 fn take_span_id(record: &mut LogRecord) -> Option<Box<str>> {
-    let key = Key::new("spanId").expect("the name has letters");
     let position = record.attributes.iter().position(|attribute| {
-        key.names(&attribute.key) && attribute.value.as_ref().is_some_and(|v| span_id(v).is_some())
+        SPAN_ID.names(&attribute.key)
+            && attribute.value.as_ref().is_some_and(|v| span_id(v).is_some())
     })?;
     span_id(record.attributes.remove(position).value.as_ref()?)
 }

@@ -39,7 +39,10 @@ pub(super) fn read(
 }
 
 fn data(mut span: Span, status: Status, context: &Context<'_>) -> Result<Object, Unreadable> {
-    let mut members = Members::default();
+    // With the span's own members, of which there are a few.
+    const OWN: usize = 8;
+    let count = span.attributes.len() + context.shared_count() + OWN;
+    let mut members = Members::with_capacity(count);
     members.add(std::mem::take(&mut span.attributes));
     members.add_shared(&context.scope);
     members.add_shared(context.resource);
