@@ -13,6 +13,7 @@ use crate::reply::Problem;
 use context::Context;
 use outline::{Outline, Parts};
 use pace::Pace;
+use wire::WireError;
 
 pub(crate) use answer::respond;
 pub(crate) use encoding::Encoding;
@@ -30,6 +31,8 @@ mod outline;
 mod pace;
 mod signal;
 mod spans;
+mod wire;
+mod wire_value;
 
 /// How many reasons for rejection are told; the count is always exact.
 const MAX_TOLD_REASONS: usize = 3;
@@ -42,8 +45,8 @@ const MAX_REASON_LENGTH: usize = 300;
 pub(crate) enum Unreadable {
     #[error("not valid protobuf")]
     Protobuf(#[from] prost::DecodeError),
-    #[error("not valid protobuf: a field is cut off, or of no type that there is")]
-    Wire,
+    #[error("not valid protobuf")]
+    Wire(#[from] WireError),
     #[error("not valid JSON")]
     Json(#[from] serde_json::Error),
     #[error("{member}: expected {expected}")]
@@ -133,6 +136,12 @@ impl From<Unreadable> for Fault {
     }
 }
 
+impl From<WireError> for Fault {
+    fn from(error: WireError) -> Self {
+        Self::Unreadable(error.into())
+    }
+}
+
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
         Self::Refused(problem)
@@ -171,7 +180,7 @@ impl<'a> Export<'a> {
         Self { signal, encoding, intake, outcome, events, pace }
     }
 
-    async fn read(&mut self, body: &Bytes) -> Result<(), Fault> {
+    async fn read(&mut self, body: &[u8]) -> Result<(), Fault> {
         let (encoding, signal) = (self.encoding, self.signal);
         if signal == Signal::Metrics {
             self.intake.check_ready()?;
@@ -179,22 +188,22 @@ impl<'a> Export<'a> {
             outline::check(encoding, signal, body, &mut self.pace).await?;
         }
         for bytes in outline::resources(encoding, signal, body)? {
-            self.read_resource(&bytes?).await?;
+            self.read_resource(bytes?).await?;
             self.pace.step().await;
         }
         Ok(())
     }
 
     /// What a resource or a scope says of itself is part of all records below: if it cannot be read, they are rejected.
-    async fn read_resource(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+    async fn read_resource(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let (encoding, signal, limit) = (self.encoding, self.signal, self.limit());
         let Outline { head, inner: scopes } = outline::resource(encoding, signal, bytes)?;
-        let resource = context::resource(encoding, head, limit);
+        let resource = context::resource(encoding, head.as_deref(), limit);
         for bytes in scopes {
             let bytes = bytes?;
-            let Outline { head, inner: records } = outline::scope(encoding, signal, &bytes)?;
+            let Outline { head, inner: records } = outline::scope(encoding, signal, bytes)?;
             let context = match &resource {
-                Ok(resource) => Context::new(encoding, resource, head, limit),
+                Ok(resource) => Context::new(encoding, resource, head.as_deref(), limit),
                 Err(error) => {
                     self.reject_all(records, error).await?;
                     continue;
@@ -227,13 +236,11 @@ impl<'a> Export<'a> {
         for record in records {
             let record = record?;
             match self.signal {
-                Signal::Logs => self.take_event(logs::read(encoding, &record, context, limit))?,
-                Signal::Traces => {
-                    self.take_event(spans::read(encoding, &record, context, limit))?
-                }
+                Signal::Logs => self.take_event(logs::read(encoding, record, context, limit))?,
+                Signal::Traces => self.take_event(spans::read(encoding, record, context, limit))?,
                 Signal::Metrics => {
                     let (hub, outcome) = (&self.intake.hub, &mut self.outcome);
-                    metrics::record(encoding, &record, context, hub, outcome, &mut self.pace).await;
+                    metrics::record(encoding, record, context, hub, outcome, &mut self.pace).await;
                 }
             }
             self.pace.step().await;

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
 use crate::level::Level;
-use crate::value::{Object, Value};
+use crate::value::{Object, SmolStr, Value, heap_size_of};
 
 pub mod json;
 
@@ -23,17 +23,17 @@ pub struct NewEvent {
     /// Log record or span.
     pub signal: Signal,
     /// What kind of event it is: `auth.failed`.
-    pub kind: Option<Box<str>>,
+    pub kind: Option<SmolStr>,
     /// How severe; `None` if the source did not say.
     pub level: Option<Level>,
     /// The message, for people.
-    pub text: Option<Box<str>>,
+    pub text: Option<SmolStr>,
     /// The trace it belongs to.
-    pub trace_id: Option<Box<str>>,
+    pub trace_id: Option<SmolStr>,
     /// The span it belongs to.
-    pub span_id: Option<Box<str>>,
+    pub span_id: Option<SmolStr>,
     /// The span that span is a child of.
-    pub parent_span_id: Option<Box<str>>,
+    pub parent_span_id: Option<SmolStr>,
     /// Everything else, as the source names it.
     pub data: Object,
 }
@@ -82,7 +82,7 @@ impl NewEvent {
     /// About how many bytes the accepted event will occupy: what every bound in bytes counts.
     pub fn size(&self) -> usize {
         let strings = [&self.kind, &self.text, &self.trace_id, &self.span_id, &self.parent_span_id];
-        let text: usize = strings.into_iter().flatten().map(|text| text.len()).sum();
+        let text: usize = strings.into_iter().flatten().map(heap_size_of).sum();
         size_of::<Event>() + text + self.data.heap_size()
     }
 }

@@ -75,22 +75,22 @@ impl HubHandle {
     /// Accepts events, all or none, waiting a while for room if there is none. What is accepted reaches every subscriber
     /// that it matches and that keeps up; the others are told what they missed.
     pub async fn ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
-        let (events, bytes) = self.measure(events)?;
+        let (sizes, bytes) = self.measure(&events)?;
         let room = self.core.ingest_room.acquire_many(bytes);
         match tokio::time::timeout(self.core.config.ingest_patience, room).await {
             Ok(Ok(permit)) => permit.forget(),
             Ok(Err(_)) => return Err(self.refuse(&events, IngestError::ShuttingDown)),
             Err(_) => return Err(self.refuse(&events, IngestError::QueueFull)),
         }
-        self.accept(events);
+        self.accept(events, sizes);
         Ok(())
     }
 
     /// Accepts events, all or none, at once or not at all. Never waits, and needs no runtime.
     pub fn try_ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
-        let (events, bytes) = self.measure(events)?;
+        let (sizes, bytes) = self.measure(&events)?;
         self.core.take_room(bytes).map_err(|error| self.refuse(&events, error))?;
-        self.accept(events);
+        self.accept(events, sizes);
         Ok(())
     }
 
@@ -199,30 +199,30 @@ impl HubHandle {
         self.call(|reply| HubMessage::Inject(fault, reply)).await;
     }
 
-    fn measure(&self, events: Vec<NewEvent>) -> Result<(Vec<(Content, usize)>, u32), IngestError> {
-        let with_size = |event: NewEvent| {
-            let size = event.size();
-            (Content::Given(event), size)
-        };
-        let events: Vec<_> = events.into_iter().map(with_size).collect();
+    /// The sizes of the events, and how much room they need together.
+    fn measure(&self, events: &[NewEvent]) -> Result<(Vec<usize>, u32), IngestError> {
         if !self.is_ready() {
-            return Err(self.refuse(&events, IngestError::ShuttingDown));
+            return Err(self.refuse(events, IngestError::ShuttingDown));
         }
-        let bytes: usize = events.iter().map(|(_, size)| size).sum();
+        let sizes: Vec<usize> = events.iter().map(NewEvent::size).collect();
+        let bytes: usize = sizes.iter().sum();
         let limit = self.core.config.ingest_queue_bytes;
         match u32::try_from(bytes) {
-            Ok(permits) if bytes <= limit => Ok((events, permits)),
-            _ => Err(self.refuse(&events, IngestError::BatchTooLarge { bytes, limit })),
+            Ok(permits) if bytes <= limit => Ok((sizes, permits)),
+            _ => Err(self.refuse(events, IngestError::BatchTooLarge { bytes, limit })),
         }
     }
 
-    fn accept(&self, events: Vec<(Content, usize)>) {
-        if !events.is_empty() {
-            self.core.accept(events, self.core.config.clock.now());
+    fn accept(&self, events: Vec<NewEvent>, sizes: Vec<usize>) {
+        if events.is_empty() {
+            return;
         }
+        self.core.count_types(events.iter().filter_map(|event| event.kind.as_deref()));
+        let events = events.into_iter().map(Content::Given).zip(sizes);
+        self.core.accept(events, self.core.config.clock.now());
     }
 
-    fn refuse(&self, events: &[(Content, usize)], error: IngestError) -> IngestError {
+    fn refuse(&self, events: &[NewEvent], error: IngestError) -> IngestError {
         self.core.counters.refused.add(events.len() as u64);
         error
     }

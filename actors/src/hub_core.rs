@@ -118,16 +118,18 @@ impl HubCore {
         }
     }
 
+    /// Counts events under their types.
+    pub(crate) fn count_types<'a>(&self, types: impl Iterator<Item = &'a str>) {
+        types.for_each(|kind| self.metrics.count_event(kind));
+    }
+
     /// Accepts events for which room has been taken, each with its size.
-    pub(crate) fn accept<E>(&self, events: E, now: Timestamp)
-    where
-        E: AsRef<[(Content, usize)]> + IntoIterator<Item = (Content, usize)>,
-    {
-        let accepted = events.as_ref();
-        for kind in accepted.iter().filter_map(|(content, _)| content.kind_given()) {
-            self.metrics.count_event(kind);
-        }
-        self.counters.received.add(accepted.len() as u64);
+    pub(crate) fn accept(
+        &self,
+        events: impl ExactSizeIterator<Item = (Content, usize)>,
+        now: Timestamp,
+    ) {
+        self.counters.received.add(events.len() as u64);
         self.log.accept(events, now);
         self.wake_collector();
     }
@@ -177,7 +179,8 @@ impl HubCore {
     fn try_accept(&self, event: Content, size: usize, now: Timestamp) -> bool {
         let is_accepted = u32::try_from(size).is_ok_and(|bytes| self.take_room(bytes).is_ok());
         if is_accepted {
-            self.accept([(event, size)], now);
+            self.count_types(event.kind_given().into_iter());
+            self.accept(std::iter::once((event, size)), now);
         }
         is_accepted
     }

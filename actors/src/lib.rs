@@ -88,7 +88,7 @@ pub use selection::Selection;
 pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};
 pub use subscription::{Delivered, MetricsSubscription, Subscription};
-pub use value::{Number, Object, Value};
+pub use value::{Number, Object, SmolStr, Value};
 
 /// Locks, whoever panicked while holding it: nothing that these locks guard is ever left half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

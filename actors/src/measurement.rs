@@ -8,7 +8,7 @@ use serde::Serialize;
 
 pub use self::distribution::{Bucket, Distribution, Shape};
 use crate::clock::Clock;
-use crate::value::Object;
+use crate::value::{Object, SmolStr};
 
 /// How long a metric's name may be, in bytes (OpenTelemetry's own limit for instrument names).
 pub(crate) const MAX_ID_BYTES: usize = 255;
@@ -32,10 +32,10 @@ pub enum MetricKind {
 /// One thing measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {
-    pub(crate) id: Box<str>,
+    pub(crate) id: SmolStr,
     pub(crate) amount: Amount,
     pub(crate) source: Option<Source>,
-    pub(crate) unit: Option<Box<str>>,
+    pub(crate) unit: Option<SmolStr>,
     pub(crate) attributes: Box<str>,
 }
 
@@ -98,7 +98,7 @@ pub enum MeasurementError {
     AttributesTooLarge,
     /// One of the hub's own series.
     #[error("id: {0} is a series of the hub itself; give yours attributes to tell them apart")]
-    Reserved(Box<str>),
+    Reserved(SmolStr),
 }
 
 impl Measurement {

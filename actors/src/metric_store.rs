@@ -29,12 +29,13 @@ pub(crate) use self::series::{Series, SeriesKey};
 use crate::lock;
 use crate::measurement::{Amount, MAX_ID_BYTES, Measurement, MeasurementError, MetricKind};
 use crate::stats::Count;
+use crate::value::SmolStr;
 
 /// The series that takes what there is no room for.
 const OTHER: &str = "other";
 
 /// What metrics of a kind and name are measured in, for series that do not say it themselves.
-type Units = HashMap<MetricKind, HashMap<Box<str>, Arc<str>>>;
+type Units = HashMap<MetricKind, HashMap<SmolStr, Arc<str>>>;
 
 #[derive(Debug)]
 pub(crate) struct MetricStore {

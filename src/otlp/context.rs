@@ -2,10 +2,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use telemetry_hub_actors::{Object, Value};
+use telemetry_hub_actors::{Object, SmolStr, Value};
 
 use super::Unreadable;
 use super::attributes;
@@ -24,7 +23,7 @@ const MAX_IDENTITY_BYTES: usize = 4096;
 pub(super) struct Context<'a> {
     pub(super) resource: &'a Object,
     pub(super) scope: Object,
-    pub(super) scope_name: Box<str>,
+    pub(super) scope_name: SmolStr,
     /// The attributes that say who the resource is.
     pub(super) identity: Object,
     /// Tells sources apart: the same for the same resource and scope.
@@ -34,7 +33,7 @@ pub(super) struct Context<'a> {
 /// The attributes of a resource.
 pub(super) fn resource(
     encoding: Encoding,
-    bytes: Option<Bytes>,
+    bytes: Option<&[u8]>,
     limit: usize,
 ) -> Result<Object, Unreadable> {
     let resource: Resource = head(encoding, bytes, limit)?;
@@ -45,7 +44,7 @@ impl<'a> Context<'a> {
     pub(super) fn new(
         encoding: Encoding,
         resource: &'a Object,
-        scope: Option<Bytes>,
+        scope: Option<&[u8]>,
         limit: usize,
     ) -> Result<Self, Unreadable> {
         let scope: InstrumentationScope = head(encoding, scope, limit)?;
@@ -80,8 +79,8 @@ impl<'a> Context<'a> {
     }
 }
 
-fn head<T: Part>(encoding: Encoding, bytes: Option<Bytes>, limit: usize) -> Result<T, Unreadable> {
-    bytes.map_or_else(|| Ok(T::default()), |bytes| encoding.decode(&bytes, limit))
+fn head<T: Part>(encoding: Encoding, bytes: Option<&[u8]>, limit: usize) -> Result<T, Unreadable> {
+    bytes.map_or_else(|| Ok(T::default()), |bytes| encoding.decode(bytes, limit))
 }
 
 /// One text for the same attributes in any order: some sources give them in another order each time.

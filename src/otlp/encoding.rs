@@ -4,12 +4,12 @@
 //! anywhere in a record is an error of that record, never a member left out. OTLP departs from protobuf's JSON in one
 //! thing: ids are hex, not base64.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
@@ -63,21 +63,21 @@ static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
 
 impl Encoding {
     /// Reads a message of no more than so many bytes: what it becomes can be many times as large.
-    pub(super) fn decode<T: Part>(self, bytes: &Bytes, limit: usize) -> Result<T, Unreadable> {
-        Ok(T::decode(self.to_protobuf::<T>(bytes, limit)?)?)
+    pub(super) fn decode<T: Part>(self, bytes: &[u8], limit: usize) -> Result<T, Unreadable> {
+        Ok(T::decode(&*self.to_protobuf::<T>(bytes, limit)?)?)
     }
 
     /// The message in protobuf.
     pub(super) fn to_protobuf<T: Part>(
         self,
-        bytes: &Bytes,
+        bytes: &[u8],
         limit: usize,
-    ) -> Result<Bytes, Unreadable> {
+    ) -> Result<Cow<'_, [u8]>, Unreadable> {
         if bytes.len() > limit {
             return Err(Unreadable::TooLarge { size: bytes.len(), limit });
         }
         match self {
-            Self::Protobuf => Ok(bytes.clone()),
+            Self::Protobuf => Ok(bytes.into()),
             Self::Json => {
                 let message = read_json(descriptor(T::NAME), bytes)?;
                 Ok(message.encode_to_vec().into())

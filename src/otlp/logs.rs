@@ -1,17 +1,17 @@
 //! A log record as an event.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-use opentelemetry_proto::tonic::common::v1::AnyValue;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValueKind;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use telemetry_hub_actors::{Key, Level, NewEvent, Signal, Value};
+use telemetry_hub_actors::{Key, Level, NewEvent, Signal, SmolStr, Value};
 
 use super::Unreadable;
-use super::attributes::{Members, id, object, time, value};
+use super::attributes::{Members, id, time};
 use super::context::Context;
 use super::encoding::Encoding;
+use super::wire::{Fields, WireError, merge};
+use super::wire_value;
 
 /// The attribute that may name the span.
 static SPAN_ID: LazyLock<Key> = LazyLock::new(|| Key::new("spanId").expect("the name has letters"));
@@ -19,35 +19,80 @@ static SPAN_ID: LazyLock<Key> = LazyLock::new(|| Key::new("spanId").expect("the 
 /// The type of a record that says nothing of its own.
 const NAMELESS: &str = "log";
 
+/// A `LogRecord`, its attributes read.
+#[derive(Debug, Default)]
+struct Record<'a> {
+    time: u64,
+    observed_time: u64,
+    severity_number: i64,
+    severity_text: &'a str,
+    event_name: &'a str,
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    body: Option<Cow<'a, [u8]>>,
+    attributes: Vec<(&'a str, Value)>,
+    dropped_attributes: u32,
+}
+
+impl<'a> Record<'a> {
+    fn of(message: &'a [u8]) -> Result<Self, WireError> {
+        // As many as most records have.
+        let mut record = Self { attributes: Vec::with_capacity(16), ..Self::default() };
+        for field in Fields::of(message) {
+            match field? {
+                (1, wire) => record.time = wire.fixed64()?,
+                (2, wire) => record.severity_number = (wire.varint()? as i32).into(),
+                (3, wire) => record.severity_text = wire.text()?,
+                (5, wire) => merge(&mut record.body, wire.bytes()?),
+                (6, wire) => record.attributes.push(wire_value::attribute(wire.bytes()?)?),
+                (7, wire) => record.dropped_attributes = wire.varint()? as u32,
+                // Flags, of which none is shown.
+                (8, wire) => _ = wire.fixed32()?,
+                (9, wire) => record.trace_id = wire.bytes()?,
+                (10, wire) => record.span_id = wire.bytes()?,
+                (11, wire) => record.observed_time = wire.fixed64()?,
+                (12, wire) => record.event_name = wire.text()?,
+                _ => {}
+            }
+        }
+        Ok(record)
+    }
+}
+
 pub(super) fn read(
     encoding: Encoding,
-    bytes: &Bytes,
+    bytes: &[u8],
     context: &Context<'_>,
     limit: usize,
 ) -> Result<NewEvent, Unreadable> {
-    let mut record: LogRecord = encoding.decode(bytes, limit)?;
-    let span_id = match id::<8>("spanId", &record.span_id)? {
-        None => take_span_id(&mut record),
+    let message = encoding.to_protobuf::<LogRecord>(bytes, limit)?;
+    let mut record = Record::of(&message)?;
+    let span_id = match id::<8>("spanId", record.span_id)? {
+        None => take_span_id(&mut record.attributes),
         known => known,
     };
     let mut event = NewEvent {
-        created_at: time(record.time_unix_nano).or_else(|| time(record.observed_time_unix_nano)),
+        created_at: time(record.time).or_else(|| time(record.observed_time)),
         signal: Signal::Log,
         kind: Some(kind(&record, context)),
         level: level(&record),
-        trace_id: id::<16>("traceId", &record.trace_id)?,
+        trace_id: id::<16>("traceId", record.trace_id)?,
         span_id,
         ..NewEvent::default()
     };
     let mut members = Members::with_capacity(record.attributes.len() + context.shared_count());
-    members.add(record.attributes);
-    event.text = read_body(record.body, &mut members);
+    for (name, value) in record.attributes {
+        members.add_one(name, value);
+    }
+    if let Some(body) = record.body {
+        event.text = read_body(&body, &mut members)?;
+    }
     // A name that is no level's.
     if !record.severity_text.is_empty() && event.level.is_none() {
         members.add_own("record", "severityText", record.severity_text);
     }
-    if record.dropped_attributes_count > 0 {
-        members.add_own("record", "droppedAttributesCount", record.dropped_attributes_count);
+    if record.dropped_attributes > 0 {
+        members.add_own("record", "droppedAttributesCount", record.dropped_attributes);
     }
     members.add_shared(&context.scope);
     members.add_shared(context.resource);
@@ -56,60 +101,56 @@ pub(super) fn read(
 }
 
 /// The name of the event, else the attribute that sources without that field use, else the scope's name.
-fn kind(record: &LogRecord, context: &Context<'_>) -> Box<str> {
+fn kind(record: &Record<'_>, context: &Context<'_>) -> SmolStr {
     let attribute = || {
-        let named = record.attributes.iter().find(|attribute| attribute.key == "event.name")?;
-        match named.value.as_ref()?.value.as_ref()? {
-            AnyValueKind::StringValue(name) => Some(name.as_str()),
+        let mut attributes = record.attributes.iter();
+        attributes.find_map(|attribute| match attribute {
+            ("event.name", Value::String(name)) => Some(name.clone()),
             _ => None,
-        }
+        })
     };
-    let name = Some(record.event_name.as_str()).filter(|name| !name.is_empty());
-    let name = name.or_else(attribute).unwrap_or(&context.scope_name);
-    if name.is_empty() { NAMELESS.into() } else { name.into() }
+    let name = Some(record.event_name).filter(|name| !name.is_empty()).map(SmolStr::from);
+    let name = name.or_else(attribute).unwrap_or_else(|| context.scope_name.clone());
+    if name.is_empty() { NAMELESS.into() } else { name }
 }
 
 /// By the number; by its name only if there is no number.
-fn level(record: &LogRecord) -> Option<Level> {
+fn level(record: &Record<'_>) -> Option<Level> {
     match record.severity_number {
-        0 => Level::from_source(&record.severity_text),
-        number => Level::from_severity_number(number.into()),
+        0 => Level::from_source(record.severity_text),
+        number => Level::from_severity_number(number),
     }
 }
 
 /// A source without trace context may give the span as an attribute: it is the event's then, and leaves `data`.
-fn take_span_id(record: &mut LogRecord) -> Option<Box<str>> {
-    let position = record.attributes.iter().position(|attribute| {
-        SPAN_ID.names(&attribute.key)
-            && attribute.value.as_ref().is_some_and(|v| span_id(v).is_some())
-    })?;
-    span_id(record.attributes.remove(position).value.as_ref()?)
+fn take_span_id(attributes: &mut Vec<(&str, Value)>) -> Option<SmolStr> {
+    let is_span_id =
+        |(name, value): &(&str, Value)| SPAN_ID.names(name) && span_id(value).is_some();
+    let position = attributes.iter().position(is_span_id)?;
+    span_id(&attributes.remove(position).1)
 }
 
-fn span_id(value: &AnyValue) -> Option<Box<str>> {
-    match value.value.as_ref()? {
-        AnyValueKind::IntValue(number) => Some(number.to_string().into()),
-        AnyValueKind::StringValue(text) if !text.is_empty() => Some(text.as_str().into()),
+fn span_id(value: &Value) -> Option<SmolStr> {
+    match value {
+        Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
         _ => None,
     }
 }
 
 /// Text is the event's; the members of a map join `data`; anything else is there as `body`.
-fn read_body(body: Option<AnyValue>, members: &mut Members) -> Option<Box<str>> {
-    match body.and_then(|body| body.value) {
-        Some(AnyValueKind::StringValue(text)) => {
-            return (!text.is_empty()).then(|| text.into());
-        }
-        Some(AnyValueKind::KvlistValue(list)) => {
-            for (name, value) in object(list.values) {
+fn read_body(body: &[u8], members: &mut Members) -> Result<Option<SmolStr>, WireError> {
+    if let Some(text) = wire_value::text(body)? {
+        return Ok((!text.is_empty()).then(|| text.into()));
+    }
+    match wire_value::value(body)? {
+        Value::Null => {}
+        Value::Object(object) => {
+            for (name, value) in object {
                 members.add_own("body", &name, value);
             }
         }
-        Some(other) => match value(Some(AnyValue { value: Some(other) })) {
-            Value::Null => {}
-            value => members.add_own("record", "body", value),
-        },
-        None => {}
+        other => members.add_own("record", "body", other),
     }
-    None
+    Ok(None)
 }

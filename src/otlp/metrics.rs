@@ -4,7 +4,8 @@
 //! A cumulative total goes to the hub with its source, which adds up what several sources count and notices a restart. Who
 //! watches sees a series' attributes: the data point's, and those of the resource that say who it is.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
@@ -19,8 +20,8 @@ use super::attributes::Members;
 use super::buckets::{explicit_buckets, exponential_buckets};
 use super::context::Context;
 use super::encoding::Encoding;
-use super::outline::{Fields, Parts, merged};
 use super::pace::Pace;
+use super::wire::{Fields, Repeated, merged};
 use super::{Outcome, Unreadable};
 
 /// How large one metric may be in JSON, where it is read as a whole: some ten thousand data points.
@@ -36,9 +37,9 @@ struct MetricHead {
 }
 
 /// The data, still encoded, so that each point is read on its own. The numbers are those of the fields of a metric.
-struct Data {
+struct Data<'a> {
     kind: Kind,
-    bytes: Bytes,
+    bytes: Cow<'a, [u8]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,20 +69,41 @@ const POINTS: u32 = 1;
 /// Records every data point of a metric that can be read.
 pub(super) async fn record(
     encoding: Encoding,
-    bytes: &Bytes,
+    bytes: &[u8],
     context: &Context<'_>,
     hub: &HubHandle,
     outcome: &mut Outcome,
     pace: &mut Pace,
 ) {
-    let (metric, data, aggregation) = match outline(encoding, bytes) {
-        Ok(outline) => outline,
-        Err(error) => return outcome.reject(count_points(encoding, bytes), &error),
+    let metric = match encoding {
+        Encoding::Json => encoding.to_protobuf::<Metric>(bytes, MAX_JSON_BYTES),
+        Encoding::Protobuf => Ok(bytes.into()),
     };
+    let recorded = match metric {
+        Ok(metric) => record_points(&metric, context, hub, outcome, pace).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        outcome.reject(count_points(encoding, bytes), &error);
+    }
+}
+
+/// Fails if the metric as a whole cannot be read: then none of its points is recorded.
+async fn record_points(
+    metric: &[u8],
+    context: &Context<'_>,
+    hub: &HubHandle,
+    outcome: &mut Outcome,
+    pace: &mut Pace,
+) -> Result<(), Unreadable> {
+    let head = MetricHead::decode(metric)?;
+    let Data { kind, bytes } = Data::of(metric)?;
+    let aggregation = Aggregation::decode(&*bytes)?;
     let limit = hub.config().max_event_bytes;
-    let reader = Reader { metric: &metric, kind: data.kind, aggregation, context, limit };
-    for point in (Parts::Protobuf { fields: Fields::of(&data.bytes), number: POINTS }) {
-        let measurement = point.and_then(|point| reader.measurement(&point));
+    let reader = Reader { metric: &head, kind, aggregation, context, limit };
+    for point in Repeated::of(&bytes, POINTS) {
+        let measurement =
+            point.map_err(Unreadable::from).and_then(|point| reader.measurement(point));
         let recorded = match measurement {
             Ok(Some(measurement)) => hub.record(measurement).map_err(Unreadable::from),
             Ok(None) => Ok(()),
@@ -93,25 +115,12 @@ pub(super) async fn record(
         }
         pace.step().await;
     }
+    Ok(())
 }
 
-fn outline(
-    encoding: Encoding,
-    bytes: &Bytes,
-) -> Result<(MetricHead, Data, Aggregation), Unreadable> {
-    let bytes = match encoding {
-        Encoding::Json => encoding.to_protobuf::<Metric>(bytes, MAX_JSON_BYTES)?,
-        Encoding::Protobuf => bytes.clone(),
-    };
-    let metric = MetricHead::decode(bytes.clone())?;
-    let data = Data::of(&bytes)?;
-    let aggregation = Aggregation::decode(data.bytes.clone())?;
-    Ok((metric, data, aggregation))
-}
-
-impl Data {
+impl<'a> Data<'a> {
     /// One of the kinds; if several are there, the last one counts, as protobuf has it.
-    fn of(metric: &Bytes) -> Result<Self, Unreadable> {
+    fn of(metric: &'a [u8]) -> Result<Self, Unreadable> {
         let mut kind = None;
         for field in Fields::of(metric) {
             let (number, _) = field?;
@@ -124,7 +133,7 @@ impl Data {
 }
 
 /// How many data points a metric has that cannot be read, as far as that can be told; a metric is at least one.
-fn count_points(encoding: Encoding, bytes: &Bytes) -> usize {
+fn count_points(encoding: Encoding, bytes: &[u8]) -> usize {
     let json: serde_json::Value = match encoding {
         Encoding::Json => serde_json::from_slice(bytes).unwrap_or_default(),
         Encoding::Protobuf => return 1,
@@ -165,11 +174,10 @@ macro_rules! position {
 
 impl Reader<'_> {
     /// What a point says; nothing if it only says that there is no value any more.
-    fn measurement(&self, bytes: &Bytes) -> Result<Option<Measurement>, Unreadable> {
+    fn measurement(&self, bytes: &[u8]) -> Result<Option<Measurement>, Unreadable> {
         if bytes.len() > self.limit {
             return Err(Unreadable::TooLarge { size: bytes.len(), limit: self.limit });
         }
-        let bytes = bytes.clone();
         match self.kind {
             Kind::Gauge => self.gauge(NumberDataPoint::decode(bytes)?),
             Kind::Sum => self.sum(NumberDataPoint::decode(bytes)?),

@@ -1,9 +1,8 @@
 //! The three signals of OTLP, what they are called, and how a request shows which one it is.
 
-use bytes::Bytes;
-
 use super::encoding::Encoding;
-use super::outline::{self, AllFields, Field, FieldKind};
+use super::outline;
+use super::wire::{Fields, Wire};
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Signal {
     ///
     /// JSON says so in its outermost name. In protobuf the three look alike down to the records: the first record that shows
     /// what it is decides.
-    pub(crate) fn of(encoding: Encoding, body: &Bytes) -> Self {
+    pub(crate) fn of(encoding: Encoding, body: &[u8]) -> Self {
         let signal = match encoding {
             Encoding::Json => outline::signal_of_json(body),
             Encoding::Protobuf => of_records(body),
@@ -50,13 +49,13 @@ impl Signal {
 /// How many parts of a request are looked at.
 const LOOKED_AT: usize = 1000;
 
-fn of_records(body: &Bytes) -> Option<Signal> {
+fn of_records(body: &[u8]) -> Option<Signal> {
     let (encoding, any) = (Encoding::Protobuf, Signal::Logs);
     for resource in outline::resources(encoding, any, body).ok()?.take(LOOKED_AT) {
-        for scope in outline::resource(encoding, any, &resource.ok()?).ok()?.inner.take(LOOKED_AT) {
+        for scope in outline::resource(encoding, any, resource.ok()?).ok()?.inner.take(LOOKED_AT) {
             let scope = scope.ok()?;
-            let mut records = outline::scope(encoding, any, &scope).ok()?.inner.take(LOOKED_AT);
-            if let Some(signal) = records.find_map(|record| of_record(&record.ok()?)) {
+            let mut records = outline::scope(encoding, any, scope).ok()?.inner.take(LOOKED_AT);
+            if let Some(signal) = records.find_map(|record| of_record(record.ok()?)) {
                 return Some(signal);
             }
         }
@@ -67,22 +66,22 @@ fn of_records(body: &Bytes) -> Option<Signal> {
 /// What a record shows by the types of its fields, without being read: where a log record has numbers (1 its time, 2 its
 /// severity, 11 when it was observed), spans and metrics have texts, ids and messages; a span has times (7 and 8) and a kind
 /// (6), a metric has neither, but a name.
-fn of_record(record: &Bytes) -> Option<Signal> {
+fn of_record(record: &[u8]) -> Option<Signal> {
     let mut name = None;
     let mut signal = None;
-    for field in AllFields::of(record).take(LOOKED_AT) {
-        let Ok(Field { number, kind }) = field else { break };
-        match (number, kind) {
-            (1 | 11, FieldKind::I64) | (2, FieldKind::Varint) => return Some(Signal::Logs),
-            (7 | 8, FieldKind::I64) | (6, FieldKind::Varint) => return Some(Signal::Traces),
-            (1, FieldKind::Len(bytes)) => name = Some(bytes),
+    for field in Fields::of(record).take(LOOKED_AT) {
+        let Ok(field) = field else { break };
+        match field {
+            (1 | 11, Wire::I64(_)) | (2, Wire::Varint(_)) => return Some(Signal::Logs),
+            (7 | 8, Wire::I64(_)) | (6, Wire::Varint(_)) => return Some(Signal::Traces),
+            (1, Wire::Len(bytes)) => name = Some(bytes),
             // The body and the event name of a log record, among others: only if nothing else shows.
-            (_, FieldKind::Len(_)) => signal = Some(Signal::Logs),
+            (_, Wire::Len(_)) => signal = Some(Signal::Logs),
             _ => {}
         }
     }
     match name {
-        Some(name) if !name.is_empty() && std::str::from_utf8(&name).is_ok() => {
+        Some(name) if !name.is_empty() && std::str::from_utf8(name).is_ok() => {
             Some(Signal::Metrics)
         }
         Some(_) => Some(Signal::Traces),
@@ -110,7 +109,7 @@ mod tests {
     #[track_caller]
     fn check(record: &impl Message, expected: Signal) {
         let body = field(1, &field(2, &field(2, &record.encode_to_vec())));
-        assert_eq!(Signal::of(Encoding::Protobuf, &body.into()), expected);
+        assert_eq!(Signal::of(Encoding::Protobuf, &body), expected);
     }
 
     #[test]
@@ -133,7 +132,7 @@ mod tests {
         check(&ids, Signal::Logs);
         check(&LogRecord { time_unix_nano: 1, severity_number: 9, ..ids }, Signal::Logs);
         for nothing in [vec![], field(1, b""), b"\xff".to_vec()] {
-            assert_eq!(Signal::of(Encoding::Protobuf, &nothing.into()), Signal::Logs);
+            assert_eq!(Signal::of(Encoding::Protobuf, &nothing), Signal::Logs);
         }
     }
 }

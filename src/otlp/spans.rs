@@ -1,6 +1,5 @@
 //! A span that has ended, as an event.
 
-use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
@@ -13,7 +12,7 @@ use super::encoding::Encoding;
 
 pub(super) fn read(
     encoding: Encoding,
-    bytes: &Bytes,
+    bytes: &[u8],
     context: &Context<'_>,
     limit: usize,
 ) -> Result<NewEvent, Unreadable> {

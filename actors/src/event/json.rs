@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use crate::event::{CreatedAt, NewEvent, Signal};
 use crate::key::Key;
 use crate::level::Level;
-use crate::value::{Number, Object, Value};
+use crate::value::{Number, Object, SmolStr, Value};
 
 /// Why a JSON value is no event.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ static SPELLINGS: LazyLock<Spellings> = LazyLock::new(|| {
 });
 
 /// An event in the hub's own form.
-fn typed(kind: Box<str>, mut object: Object) -> Result<NewEvent, EventError> {
+fn typed(kind: SmolStr, mut object: Object) -> Result<NewEvent, EventError> {
     let mut event = NewEvent { kind: Some(kind), ..NewEvent::default() };
     // The source's own id: the hub gives every event its own.
     object.take_named("id");
@@ -227,14 +227,14 @@ fn wrong(member: &'static str, expected: &'static str, found: &Value) -> EventEr
     EventError::WrongType { member, expected, found }
 }
 
-fn read_text(value: &Value) -> Option<Box<str>> {
+fn read_text(value: &Value) -> Option<SmolStr> {
     match value {
         Value::String(text) => Some(text.clone()),
         _ => None,
     }
 }
 
-fn read_id(value: &Value) -> Option<Box<str>> {
+fn read_id(value: &Value) -> Option<SmolStr> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),

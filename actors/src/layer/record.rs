@@ -13,7 +13,7 @@ use super::fields;
 use super::span::SpanIds;
 use crate::event::{CreatedAt, Event, NewEvent, Signal};
 use crate::level::Level;
-use crate::value::{Object, Value};
+use crate::value::{Object, SmolStr, Value};
 
 /// Times are told to the microsecond: no two log lines of a thread are closer together.
 const DECIMALS: u8 = 6;
@@ -28,7 +28,7 @@ pub(crate) struct Record {
     /// What an event does not have.
     pub(super) span: Option<ClosedSpan>,
     /// The target of a record of the crate `log`: that of its event is always `log`.
-    pub(super) log_target: Option<Box<str>>,
+    pub(super) log_target: Option<SmolStr>,
     pub(super) fields: Box<[u8]>,
     /// Where in them those of the spans around begin.
     pub(super) inherited_from: usize,
@@ -65,7 +65,7 @@ impl Record {
     pub(crate) fn size(&self) -> usize {
         /// `target`, `startTime` and `duration`; their names and values, and the ids.
         const OWN: (usize, usize) = (3, 128);
-        let members = (self.field_count + OWN.0) * size_of::<(Box<str>, Value)>();
+        let members = (self.field_count + OWN.0) * size_of::<(SmolStr, Value)>();
         let names = self.kind().len() + 2 * self.target().len() + OWN.1;
         size_of::<Event>() + size_of::<NewEvent>() + members + names + 2 * self.fields.len()
     }
@@ -90,7 +90,7 @@ impl Record {
         }
     }
 
-    fn text_and_data(&self) -> (Option<Box<str>>, Object) {
+    fn text_and_data(&self) -> (Option<SmolStr>, Object) {
         let (own, inherited) = self.fields.split_at(self.inherited_from);
         let (mut text, mut data) = (None, Members(Vec::with_capacity(self.field_count + 3)));
         for field in fields::read(own) {
@@ -113,7 +113,7 @@ impl Record {
 }
 
 /// Members of which the first of a name counts.
-struct Members(Vec<(Box<str>, Value)>);
+struct Members(Vec<(SmolStr, Value)>);
 
 impl Members {
     fn add(&mut self, name: &str, value: impl FnOnce() -> Value) {
@@ -124,11 +124,11 @@ impl Members {
 }
 
 /// The target of a record of the crate `log` that `tracing-log` has made an event of.
-pub(super) fn log_target(metadata: &Metadata<'_>, fields: &[u8]) -> Option<Box<str>> {
+pub(super) fn log_target(metadata: &Metadata<'_>, fields: &[u8]) -> Option<SmolStr> {
     if metadata.target() != "log" || metadata.name() != "log event" {
         return None;
     }
-    fields::read(fields).find(|field| field.name == "log.target")?.text().map(Box::from)
+    fields::read(fields).find(|field| field.name == "log.target")?.text().map(SmolStr::from)
 }
 
 fn level(metadata: &Metadata<'_>) -> Level {

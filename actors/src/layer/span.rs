@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::value::SmolStr;
 use jiff::Timestamp;
 use tracing::Metadata;
 
@@ -47,13 +48,13 @@ impl IdSource {
 
 impl SpanIds {
     /// 32 hexadecimal digits.
-    pub(super) fn trace_id(self) -> Box<str> {
+    pub(super) fn trace_id(self) -> SmolStr {
         let [high, low] = self.trace;
         format!("{high:016x}{low:016x}").into()
     }
 
     /// 16 hexadecimal digits.
-    pub(super) fn span_id(self) -> Box<str> {
+    pub(super) fn span_id(self) -> SmolStr {
         format!("{:016x}", self.span).into()
     }
 }

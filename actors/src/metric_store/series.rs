@@ -12,11 +12,12 @@ use super::places::{Arrival, Room};
 use super::sample::SampleValue;
 use crate::lock;
 use crate::measurement::{Amount, MetricKind, Source};
+use crate::value::SmolStr;
 
 /// What tells one series from another. Attributes are JSON with sorted keys, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SeriesKey {
-    pub(crate) id: Box<str>,
+    pub(crate) id: SmolStr,
     pub(crate) kind: MetricKind,
     pub(crate) attributes: Box<str>,
 }

@@ -185,7 +185,7 @@ async fn replay_larger_than_the_queue_goes_at_the_readers_pace_and_loses_nothing
 #[tokio::test(start_paused = true)]
 async fn slow_replay_that_is_overtaken_by_eviction_says_so() {
     let config = HubConfig { subscriber_queue_bytes: 10_000, ..one_by_one() };
-    let hub = start(HubConfig { replay_bytes: 1_000_000, ..config }).await;
+    let hub = start(HubConfig { replay_bytes: 1_100_000, ..config }).await;
     let long = "x".repeat(1000);
     let event = |number| numbered(number).text(&long);
     for number in 0..700 {

@@ -4,7 +4,7 @@
 //! field that cannot be read as what it should be.
 
 use jiff::Timestamp;
-use telemetry_hub_actors::{CreatedAt, Level, NewEvent, Object, Value};
+use telemetry_hub_actors::{CreatedAt, Level, NewEvent, Object, SmolStr, Value};
 
 /// The member that every exported entry has, and nothing else.
 const TIMESTAMP: &str = "__REALTIME_TIMESTAMP";
@@ -18,7 +18,7 @@ pub(super) fn is_entry(object: &Object) -> bool {
 
 /// The event that an entry is.
 pub(super) fn to_event(entry: Object) -> NewEvent {
-    let mut fields: Vec<(Box<str>, Value)> = entry.into_iter().collect();
+    let mut fields: Vec<(SmolStr, Value)> = entry.into_iter().collect();
     let created_at = take(&mut fields, TIMESTAMP, read_created_at);
     let level = take(&mut fields, "PRIORITY", read_level);
     let text = take(&mut fields, "MESSAGE", read_text).flatten();
@@ -31,7 +31,7 @@ pub(super) fn to_event(entry: Object) -> NewEvent {
 
 /// Takes the field out if `read` can make something of it.
 fn take<T>(
-    fields: &mut Vec<(Box<str>, Value)>,
+    fields: &mut Vec<(SmolStr, Value)>,
     name: &str,
     read: impl Fn(&Value) -> Option<T>,
 ) -> Option<T> {
@@ -68,7 +68,7 @@ fn read_integer(value: &Value) -> Option<i64> {
 }
 
 /// A string; the bytes of one that is not UTF-8; null for one that journalctl left out for its size.
-fn read_text(value: &Value) -> Option<Option<Box<str>>> {
+fn read_text(value: &Value) -> Option<Option<SmolStr>> {
     match value {
         Value::Null => Some(None),
         Value::String(text) => Some(Some(text.clone())),
@@ -87,7 +87,7 @@ fn read_byte(value: &Value) -> Option<u8> {
     }
 }
 
-fn read_kind(value: &Value) -> Option<Box<str>> {
+fn read_kind(value: &Value) -> Option<SmolStr> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         _ => None,

@@ -3,7 +3,7 @@
 //! Pure. As Go's loggers write it, with quotes where needed. A number is what JSON would take for one, so that filters
 //! compare it as such; a bare key is true. [`parse_if_evident`] would rather take logfmt for prose than prose for logfmt.
 
-use telemetry_hub_actors::{Number, Object, Value};
+use telemetry_hub_actors::{Number, Object, SmolStr, Value};
 
 /// Why a line is not logfmt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,8 +44,8 @@ pub(super) fn parse_if_evident(line: &str) -> Option<Object> {
 }
 
 /// Takes out the first `type` as text: in logfmt nothing says that it is a number.
-pub(super) fn take_type(pairs: &mut Object) -> Option<Box<str>> {
-    let kind: Box<str> = match pairs.get("type")? {
+pub(super) fn take_type(pairs: &mut Object) -> Option<SmolStr> {
+    let kind: SmolStr = match pairs.get("type")? {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string().into(),
         Value::Bool(value) => value.to_string().into(),

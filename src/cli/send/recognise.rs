@@ -4,7 +4,7 @@
 //! read here. In [`Format::Auto`] no line is bad: what is nothing else is text.
 
 use telemetry_hub_actors::event::json;
-use telemetry_hub_actors::{Level, NewEvent, Object, Value};
+use telemetry_hub_actors::{Level, NewEvent, Object, SmolStr, Value};
 
 use super::logfmt::{self, LogfmtError};
 use super::{input::MAX_LINE_BYTES, journal};
@@ -42,12 +42,12 @@ pub(super) enum BadLine {
 pub(super) struct Recogniser {
     format: Format,
     /// The type for lines that name none.
-    kind: Option<Box<str>>,
+    kind: Option<SmolStr>,
 }
 
 impl Recogniser {
     pub(super) fn new(format: Format, kind: Option<String>) -> Self {
-        Self { format, kind: kind.map(String::into_boxed_str) }
+        Self { format, kind: kind.map(SmolStr::from) }
     }
 
     /// The event that `line` is, as JSON on one line.
@@ -124,7 +124,7 @@ fn hub_form(event: NewEvent) -> Vec<u8> {
     for (name, member) in [
         ("type", event.kind),
         ("createdAt", event.created_at.map(|created_at| created_at.to_string().into())),
-        ("level", event.level.map(Level::as_str).map(Box::from)),
+        ("level", event.level.map(Level::as_str).map(SmolStr::from)),
         ("text", event.text),
         ("traceId", event.trace_id),
         ("spanId", event.span_id),
