@@ -40,6 +40,10 @@ const MAX_TOLD_REASONS: usize = 3;
 /// How many characters of a reason are told: prost names every level of a nested value.
 const MAX_REASON_LENGTH: usize = 300;
 
+/// Fewer bytes than most records have: an export begins with room for so many events as there may be records, which is half of
+/// what its body takes, and is not moved as they come.
+const SMALL_RECORD_BYTES: usize = 512;
+
 /// Why a request, or a record of it, cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
@@ -186,6 +190,8 @@ impl<'a> Export<'a> {
             self.intake.check_ready()?;
             // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
             outline::check(encoding, signal, body, &mut self.pace).await?;
+        } else {
+            self.events.good.reserve(body.len() / SMALL_RECORD_BYTES);
         }
         for bytes in outline::resources(encoding, signal, body)? {
             self.read_resource(bytes?).await?;
@@ -248,14 +254,20 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
+    /// What a record shares with others of its resource counts as part of each event.
     fn take_event(&mut self, event: Result<NewEvent, Unreadable>) -> Result<(), Fault> {
-        let (event, size) = match event.and_then(|event| self.within_limit(event)) {
-            Ok(sized) => sized,
+        let event = match event {
+            Ok(event) => event,
             Err(error) => {
                 self.outcome.reject(1, &error);
                 return Ok(());
             }
         };
+        let (size, limit) = (event.size(), self.limit());
+        if size > limit {
+            self.outcome.reject(1, &Unreadable::TooLarge { size, limit });
+            return Ok(());
+        }
         self.outcome.accepted += 1;
         self.events.bytes += size;
         self.events.good.push(event);
@@ -264,12 +276,6 @@ impl<'a> Export<'a> {
             return Err(Problem::from(IngestError::BatchTooLarge { bytes, limit }).into());
         }
         Ok(())
-    }
-
-    /// An event with its size. What a record shares with others of its resource is part of each event.
-    fn within_limit(&self, event: NewEvent) -> Result<(NewEvent, usize), Unreadable> {
-        let (size, limit) = (event.size(), self.limit());
-        if size > limit { Err(Unreadable::TooLarge { size, limit }) } else { Ok((event, size)) }
     }
 
     fn limit(&self) -> usize {

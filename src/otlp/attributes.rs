@@ -73,8 +73,15 @@ impl Members {
     }
 
     /// Adds what is shared with other records.
-    pub(super) fn add_shared(&mut self, attributes: &Object) {
-        for (name, value) in attributes.members() {
+    pub(super) fn add_shared(&mut self, attributes: &Shared) {
+        let members = attributes.object.members();
+        if self.seen & attributes.seen == 0 && self.members.len() + members.len() <= SEARCHED {
+            // All names are new, as nearly always.
+            self.seen |= attributes.seen;
+            self.members.extend_from_slice(members);
+            return;
+        }
+        for (name, value) in members {
             self.push(name.clone(), || value.clone());
         }
     }
@@ -88,14 +95,30 @@ impl Members {
         self.push(name, || value.into());
     }
 
+    /// The value of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        if !self.may_have(name) {
+            return None;
+        }
+        self.members.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// Takes out the first that is wanted.
+    pub(super) fn take(&mut self, is_wanted: impl Fn(&str, &Value) -> bool) -> Option<Value> {
+        let position = self.members.iter().position(|(name, value)| is_wanted(name, value))?;
+        let (name, value) = self.members.remove(position);
+        self.names.remove(&name);
+        Some(value)
+    }
+
     fn push(&mut self, name: SmolStr, value: impl FnOnce() -> Value) {
         if self.has(&name) {
             return;
         }
-        if self.members.len() == SEARCHED {
+        if self.members.len() == SEARCHED && self.names.is_empty() {
             self.names = self.members.iter().map(|(name, _)| name.clone()).collect();
         }
-        if self.members.len() >= SEARCHED {
+        if !self.names.is_empty() {
             self.names.insert(name.clone());
         }
         self.seen |= bit(&name);
@@ -103,7 +126,7 @@ impl Members {
     }
 
     fn has(&self, name: &str) -> bool {
-        if self.seen & bit(name) == 0 {
+        if !self.may_have(name) {
             false
         } else if self.names.is_empty() {
             self.members.iter().any(|(other, _)| *other == name)
@@ -112,8 +135,27 @@ impl Members {
         }
     }
 
+    fn may_have(&self, name: &str) -> bool {
+        self.seen & bit(name) != 0
+    }
+
     pub(super) fn finish(self) -> Object {
         self.members.into_iter().collect()
+    }
+}
+
+/// Attributes that many records have.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) object: Object,
+    /// The bits of all names.
+    seen: u64,
+}
+
+impl From<Object> for Shared {
+    fn from(object: Object) -> Self {
+        let seen = object.iter().fold(0, |seen, (name, _)| seen | bit(name));
+        Self { object, seen }
     }
 }
 
@@ -143,7 +185,12 @@ pub(super) fn id<const LENGTH: usize>(
     }
     let expected = if LENGTH == 16 { "16 bytes" } else { "8 bytes" };
     match <[u8; LENGTH]>::try_from(bytes) {
-        Ok(id) => Ok(Some(const_hex::encode(id).into())),
+        Ok(id) => {
+            let mut hex = [0; 32];
+            let hex = &mut hex[..2 * LENGTH];
+            const_hex::encode_to_slice(id, hex).expect("two digits a byte");
+            Ok(Some(std::str::from_utf8(hex).expect("digits are ASCII").into()))
+        }
         Err(_) => Err(Unreadable::bad(member, expected)),
     }
 }

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use telemetry_hub_actors::{Object, SmolStr, Value};
 
 use super::Unreadable;
-use super::attributes;
+use super::attributes::{Shared, object};
 use super::encoding::{Encoding, Part};
 
 /// The attributes of a resource that say who it is, to people as well: those of a service that tell its instances apart
@@ -21,11 +21,11 @@ const MAX_IDENTITY_BYTES: usize = 4096;
 /// The scope of a record, and the resource above it.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
-    pub(super) resource: &'a Object,
-    pub(super) scope: Object,
+    pub(super) resource: &'a Shared,
+    pub(super) scope: Shared,
     pub(super) scope_name: SmolStr,
     /// The attributes that say who the resource is.
-    pub(super) identity: Object,
+    pub(super) identity: Shared,
     /// Tells sources apart: the same for the same resource and scope.
     pub(super) source: u64,
 }
@@ -35,30 +35,30 @@ pub(super) fn resource(
     encoding: Encoding,
     bytes: Option<&[u8]>,
     limit: usize,
-) -> Result<Object, Unreadable> {
+) -> Result<Shared, Unreadable> {
     let resource: Resource = head(encoding, bytes, limit)?;
-    Ok(attributes::object(resource.attributes))
+    Ok(object(resource.attributes).into())
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(
         encoding: Encoding,
-        resource: &'a Object,
+        resource: &'a Shared,
         scope: Option<&[u8]>,
         limit: usize,
     ) -> Result<Self, Unreadable> {
         let scope: InstrumentationScope = head(encoding, scope, limit)?;
-        let attributes = attributes::object(scope.attributes);
+        let attributes = Shared::from(object(scope.attributes));
         // Each record gets a copy of all that.
-        let size = resource.heap_size() + attributes.heap_size();
+        let size = resource.object.heap_size() + attributes.object.heap_size();
         if size > limit {
             return Err(Unreadable::TooLarge { size, limit });
         }
         let mut hasher = DefaultHasher::new();
-        canonical(resource).hash(&mut hasher);
-        (&scope.name, &scope.version, canonical(&attributes)).hash(&mut hasher);
+        canonical(&resource.object).hash(&mut hasher);
+        (&scope.name, &scope.version, canonical(&attributes.object)).hash(&mut hasher);
         let is_identity = |(name, _): &(&str, &Value)| IDENTITY.contains(name);
-        let identity = resource.iter().filter(is_identity);
+        let identity = resource.object.iter().filter(is_identity);
         let identity: Object = identity.map(|(name, value)| (name.into(), value.clone())).collect();
         if identity.heap_size() > MAX_IDENTITY_BYTES {
             let size = identity.heap_size();
@@ -66,7 +66,7 @@ impl<'a> Context<'a> {
         }
         Ok(Self {
             resource,
-            identity,
+            identity: identity.into(),
             scope: attributes,
             scope_name: scope.name.into(),
             source: hasher.finish(),
@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
 
     /// How many attributes each record has of its scope and its resource.
     pub(super) fn shared_count(&self) -> usize {
-        self.scope.len() + self.resource.len()
+        self.scope.object.len() + self.resource.object.len()
     }
 }
 

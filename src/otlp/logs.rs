@@ -19,6 +19,9 @@ static SPAN_ID: LazyLock<Key> = LazyLock::new(|| Key::new("spanId").expect("the 
 /// The type of a record that says nothing of its own.
 const NAMELESS: &str = "log";
 
+/// What one attribute takes of a record, about, with its part of what else the record says: tells how many there may be.
+const TYPICAL_ATTRIBUTE_BYTES: usize = 32;
+
 /// A `LogRecord`, its attributes read.
 #[derive(Debug, Default)]
 struct Record<'a> {
@@ -30,21 +33,25 @@ struct Record<'a> {
     trace_id: &'a [u8],
     span_id: &'a [u8],
     body: Option<Cow<'a, [u8]>>,
-    attributes: Vec<(&'a str, Value)>,
+    attributes: Members,
     dropped_attributes: u32,
 }
 
 impl<'a> Record<'a> {
-    fn of(message: &'a [u8]) -> Result<Self, WireError> {
-        // As many as most records have.
-        let mut record = Self { attributes: Vec::with_capacity(16), ..Self::default() };
+    /// Has room for as many members besides its own as are shared.
+    fn of(message: &'a [u8], shared: usize) -> Result<Self, WireError> {
+        let attributes = Members::with_capacity(message.len() / TYPICAL_ATTRIBUTE_BYTES + shared);
+        let mut record = Self { attributes, ..Self::default() };
         for field in Fields::of(message) {
             match field? {
                 (1, wire) => record.time = wire.fixed64()?,
                 (2, wire) => record.severity_number = (wire.varint()? as i32).into(),
                 (3, wire) => record.severity_text = wire.text()?,
                 (5, wire) => merge(&mut record.body, wire.bytes()?),
-                (6, wire) => record.attributes.push(wire_value::attribute(wire.bytes()?)?),
+                (6, wire) => {
+                    let (name, value) = wire_value::attribute(wire.bytes()?)?;
+                    record.attributes.add_one(name, value);
+                }
                 (7, wire) => record.dropped_attributes = wire.varint()? as u32,
                 // Flags, of which none is shown.
                 (8, wire) => _ = wire.fixed32()?,
@@ -66,7 +73,7 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<NewEvent, Unreadable> {
     let message = encoding.to_protobuf::<LogRecord>(bytes, limit)?;
-    let mut record = Record::of(&message)?;
+    let mut record = Record::of(&message, context.shared_count())?;
     let span_id = match id::<8>("spanId", record.span_id)? {
         None => take_span_id(&mut record.attributes),
         known => known,
@@ -80,10 +87,7 @@ pub(super) fn read(
         span_id,
         ..NewEvent::default()
     };
-    let mut members = Members::with_capacity(record.attributes.len() + context.shared_count());
-    for (name, value) in record.attributes {
-        members.add_one(name, value);
-    }
+    let mut members = record.attributes;
     if let Some(body) = record.body {
         event.text = read_body(&body, &mut members)?;
     }
@@ -102,12 +106,9 @@ pub(super) fn read(
 
 /// The name of the event, else the attribute that sources without that field use, else the scope's name.
 fn kind(record: &Record<'_>, context: &Context<'_>) -> SmolStr {
-    let attribute = || {
-        let mut attributes = record.attributes.iter();
-        attributes.find_map(|attribute| match attribute {
-            ("event.name", Value::String(name)) => Some(name.clone()),
-            _ => None,
-        })
+    let attribute = || match record.attributes.get("event.name") {
+        Some(Value::String(name)) => Some(name.clone()),
+        _ => None,
     };
     let name = Some(record.event_name).filter(|name| !name.is_empty()).map(SmolStr::from);
     let name = name.or_else(attribute).unwrap_or_else(|| context.scope_name.clone());
@@ -123,11 +124,9 @@ fn level(record: &Record<'_>) -> Option<Level> {
 }
 
 /// A source without trace context may give the span as an attribute: it is the event's then, and leaves `data`.
-fn take_span_id(attributes: &mut Vec<(&str, Value)>) -> Option<SmolStr> {
-    let is_span_id =
-        |(name, value): &(&str, Value)| SPAN_ID.names(name) && span_id(value).is_some();
-    let position = attributes.iter().position(is_span_id)?;
-    span_id(&attributes.remove(position).1)
+fn take_span_id(attributes: &mut Members) -> Option<SmolStr> {
+    let is_span_id = |name: &str, value: &Value| SPAN_ID.names(name) && span_id(value).is_some();
+    span_id(&attributes.take(is_span_id)?)
 }
 
 fn span_id(value: &Value) -> Option<SmolStr> {

@@ -84,7 +84,7 @@ fn read_array(earlier: Value, bytes: &[u8], depth: usize) -> Result<Value, WireE
 fn read_object(earlier: Value, bytes: &[u8], depth: usize) -> Result<Value, WireError> {
     let mut members = Members::default();
     if let Value::Object(earlier) = earlier {
-        members.add_shared(&earlier);
+        members.add_shared(&earlier.into());
     }
     for attribute in Repeated::of(bytes, ITEMS) {
         let (key, value) = read_attribute(attribute?, depth)?;

@@ -2,10 +2,16 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use prost::Message;
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::json;
 use telemetry_hub_actors::{Number, Object, Value};
+use tonic::Request;
+use tonic::transport::Channel;
 
 use crate::harness::{TestServer, data, webhook_requests};
 
@@ -123,6 +129,42 @@ async fn bodies_become_the_events_and_series_that_an_independent_reading_finds()
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "application/x-protobuf");
         assert!(answer.bytes().await.unwrap().is_empty(), "nothing was rejected");
+    }
+    check(&server).await;
+}
+
+/// Sends a recorded body by the client that OpenTelemetry's own definitions make; whatever was rejected fails.
+async fn call(server: &TestServer, signal: &str, body: &[u8]) {
+    let channel = Channel::from_shared(server.base.clone()).unwrap().connect().await.unwrap();
+    match signal {
+        "logs" => {
+            let answer =
+                LogsServiceClient::new(channel).export(Request::new(read(body))).await.unwrap();
+            assert_eq!(answer.into_inner().partial_success, None);
+        }
+        "traces" => {
+            let answer =
+                TraceServiceClient::new(channel).export(Request::new(read(body))).await.unwrap();
+            assert_eq!(answer.into_inner().partial_success, None);
+        }
+        "metrics" => {
+            let answer =
+                MetricsServiceClient::new(channel).export(Request::new(read(body))).await.unwrap();
+            assert_eq!(answer.into_inner().partial_success, None);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn read<T: Message + Default>(body: &[u8]) -> T {
+    T::decode(body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_become_the_same_over_grpc() {
+    let server = TestServer::start().await;
+    for (signal, body) in sent().await {
+        call(&server, &signal, &body).await;
     }
     check(&server).await;
 }
