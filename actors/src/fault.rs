@@ -21,6 +21,10 @@ pub enum Fault {
     PanicSamplers,
     /// All samplers are killed.
     KillSamplers,
+    /// The sweeper panics.
+    PanicSweeper,
+    /// The sweeper is killed.
+    KillSweeper,
     /// The hub itself panics.
     PanicHub,
 }

@@ -1,4 +1,4 @@
-//! The root supervisor: starts the collector, the samplers and the subscribers, and knows what to do when one ends.
+//! The root supervisor: starts the collector, the sweeper, the samplers and the subscribers, and knows what to do when one ends.
 //!
 //! Supervision: has no supervisor of its own. When it fails, [`HubHandle::ended`](crate::HubHandle::ended) tells the host,
 //! and all its children end with it. The table of who is restarted stands in ARCHITECTURE.md.
@@ -26,11 +26,12 @@ use crate::sampler::{Sampler, SamplerArguments, SamplerMessage};
 use crate::sse::ByeReason;
 use crate::subscriber::{Subscriber, SubscriberArguments, SubscriberId, SubscriberMessage};
 use crate::subscription::{MetricsSubscription, Subscription};
+use crate::sweeper::{Sweeper, SweeperMessage};
 
 #[cfg(feature = "fault-injection")]
 mod faults;
 
-/// How many times the collector and the samplers may be restarted within [`RESTART_WINDOW`]. One that fails more often
+/// How many times the collector, the sweeper and the samplers may be restarted within [`RESTART_WINDOW`]. One that fails more often
 /// would fail forever: then the hub fails, and the host is told.
 const MAX_RESTARTS: usize = 10;
 const RESTART_WINDOW: Duration = Duration::from_secs(10);
@@ -58,6 +59,7 @@ pub(crate) struct Hub;
 pub(crate) struct HubState {
     core: Arc<HubCore>,
     collector: ActorRef<crate::collector::CollectorMessage>,
+    sweeper: ActorRef<SweeperMessage>,
     next_subscriber: u64,
     subscribers: HashMap<ActorId, ActorRef<SubscriberMessage>>,
     metrics_subscribers: HashMap<ActorId, MetricsSubscriberEntry>,
@@ -90,6 +92,7 @@ enum Exit {
 enum Verdict {
     Nothing,
     RestartCollector,
+    RestartSweeper,
     RestartSampler(Duration),
     Fail,
 }
@@ -105,9 +108,11 @@ impl Actor for Hub {
         core: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let collector = start_collector(&myself, &core).await?;
+        let sweeper = start_sweeper(&myself, &core).await?;
         Ok(HubState {
             core,
             collector,
+            sweeper,
             next_subscriber: 0,
             subscribers: HashMap::new(),
             metrics_subscribers: HashMap::new(),
@@ -168,6 +173,7 @@ impl Actor for Hub {
         match verdict {
             Verdict::Nothing => Ok(()),
             Verdict::RestartCollector => state.restart_collector(&myself).await,
+            Verdict::RestartSweeper => state.restart_sweeper(&myself).await,
             Verdict::RestartSampler(interval) => state.restart_sampler(&myself, interval).await,
             Verdict::Fail => Err("its actors failed too often to go on".into()),
         }
@@ -181,9 +187,7 @@ impl HubState {
         query: TraceQuery,
     ) -> Result<Subscription, SubscribeError> {
         let id = self.admit()?;
-        let config = &self.core.config;
-        let totals = Arc::clone(&self.core.counters);
-        let outbox = Outbox::new(config.subscriber_queue_bytes, config.stall_timeout, totals);
+        let outbox = Outbox::new(&self.core.config, Arc::clone(&self.core.counters));
         let outbox = Arc::new(outbox);
         let arguments = SubscriberArguments {
             id,
@@ -195,6 +199,7 @@ impl HubState {
         let spawned = Subscriber::spawn_linked(None, Subscriber, arguments, myself.get_cell());
         let (subscriber, _) = spawned.await.map_err(could_not_start)?;
         self.subscribers.insert(subscriber.get_id(), subscriber.clone());
+        self.core.streams.add(&outbox, &subscriber);
         Ok(Subscription::new(outbox, subscriber, &self.core.config))
     }
 
@@ -206,7 +211,9 @@ impl HubState {
         let id = self.admit()?;
         let interval = query.interval;
         let (sampler, roster) = self.sampler(myself, interval).await?;
-        let slot = Arc::new(MetricsSlot::new(Arc::clone(&self.core.counters)));
+        let slot =
+            MetricsSlot::new(self.core.config.ping_interval, Arc::clone(&self.core.counters));
+        let slot = Arc::new(slot);
         let arguments = MetricsSubscriberArguments {
             id,
             core: Arc::clone(&self.core),
@@ -222,6 +229,7 @@ impl HubState {
         if let Some(entry) = self.samplers.get_mut(&interval) {
             entry.subscribers += 1;
         }
+        self.core.streams.add_metrics(&slot);
         // A sampler that has just died is replaced by one that begins with a frame for all.
         sampler.cast(SamplerMessage::Welcome(id)).ok();
         Ok(MetricsSubscription::new(slot, subscriber, interval, &self.core.config))
@@ -277,6 +285,8 @@ impl HubState {
         }
         let restart = if id == self.collector.get_id() {
             Verdict::RestartCollector
+        } else if id == self.sweeper.get_id() {
+            Verdict::RestartSweeper
         } else {
             let of_child = |(_, entry): &(&Duration, &SamplerEntry)| entry.sampler.get_id() == id;
             match self.samplers.iter().find(of_child) {
@@ -302,6 +312,16 @@ impl HubState {
         self.core.counters.collector_restarts.add(1);
         self.collector = start_collector(myself, &self.core).await?;
         tracing::warn!("the collector was restarted");
+        Ok(())
+    }
+
+    async fn restart_sweeper(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        self.core.counters.sweeper_restarts.add(1);
+        self.sweeper = start_sweeper(myself, &self.core).await?;
+        tracing::warn!("the sweeper was restarted");
         Ok(())
     }
 
@@ -367,6 +387,15 @@ async fn start_collector(
         Collector::spawn_linked(None, Collector, Arc::clone(core), myself.get_cell()).await?;
     core.set_collector(collector.clone());
     Ok(collector)
+}
+
+async fn start_sweeper(
+    myself: &ActorRef<HubMessage>,
+    core: &Arc<HubCore>,
+) -> Result<ActorRef<SweeperMessage>, ractor::SpawnErr> {
+    let (sweeper, _) =
+        Sweeper::spawn_linked(None, Sweeper, Arc::clone(core), myself.get_cell()).await?;
+    Ok(sweeper)
 }
 
 async fn start_sampler(

@@ -22,12 +22,14 @@ use crate::lock;
 use crate::metric_store::{MetricStore, Sample};
 use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
+use crate::sweeper::Streams;
 
 #[derive(Debug)]
 pub(crate) struct HubCore {
     pub(crate) config: HubConfig,
     pub(crate) log: EventLog,
     pub(crate) groups: Arc<FilterGroups>,
+    pub(crate) streams: Streams,
     pub(crate) metrics: Arc<MetricStore>,
     process: ProcessProbe,
     pub(crate) counters: Arc<HubCounters>,
@@ -57,6 +59,7 @@ impl HubCore {
         Self {
             log: EventLog::new(&config),
             groups: Arc::new(FilterGroups::new(config.follow_capacity)),
+            streams: Streams::default(),
             metrics: Arc::new(MetricStore::new(config.max_series, config.max_event_types)),
             process: ProcessProbe::new(),
             counters: Arc::default(),
@@ -216,6 +219,7 @@ impl HubCore {
             Sample::own_counter("hub.metrics.frames_replaced", stats.metric_frames_replaced),
             Sample::own_counter("hub.collector.restarts", stats.collector_restarts),
             Sample::own_counter("hub.sampler.restarts", stats.sampler_restarts),
+            Sample::own_counter("hub.sweeper.restarts", stats.sweeper_restarts),
         ]);
         samples.sort_by(|a, b| a.key().cmp(b.key()));
         samples
@@ -237,6 +241,7 @@ impl HubCore {
             metric_frames_replaced: counters.metric_frames_replaced.get(),
             collector_restarts: counters.collector_restarts.get(),
             sampler_restarts: counters.sampler_restarts.get(),
+            sweeper_restarts: counters.sweeper_restarts.get(),
             subscriber_failures: counters.subscriber_failures.get(),
         }
     }

@@ -53,10 +53,12 @@ mod recorder;
 mod replay;
 mod sampler;
 mod selection;
+mod silence;
 pub mod sse;
 mod stats;
 mod subscriber;
 mod subscription;
+mod sweeper;
 mod timer;
 mod value;
 

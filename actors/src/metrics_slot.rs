@@ -5,11 +5,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::lock;
 use crate::metric_store::Sample;
+use crate::silence::Silence;
 use crate::sse::{self, Bye};
 use crate::stats::HubCounters;
 
@@ -38,6 +41,8 @@ impl MetricsFrame {
 #[derive(Debug)]
 pub(crate) enum Taken {
     Frame(Arc<MetricsFrame>),
+    /// Nothing has been said for so long.
+    Ping(Duration),
     Bye(Bye),
 }
 
@@ -47,19 +52,28 @@ pub(crate) struct MetricsSlot {
     state: Mutex<SlotState>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SlotState {
     /// Whether a frame is in the subscriber's mailbox: no second one is sent after it.
     in_mailbox: bool,
     frame: Option<Arc<MetricsFrame>>,
     bye: Option<Bye>,
     ended: bool,
+    silence: Silence,
     waker: Option<Waker>,
 }
 
 impl MetricsSlot {
-    pub(crate) fn new(totals: Arc<HubCounters>) -> Self {
-        Self { totals, state: Mutex::default() }
+    pub(crate) fn new(ping_interval: Duration, totals: Arc<HubCounters>) -> Self {
+        let state = SlotState {
+            in_mailbox: false,
+            frame: None,
+            bye: None,
+            ended: false,
+            silence: Silence::new(ping_interval),
+            waker: None,
+        };
+        Self { totals, state: Mutex::new(state) }
     }
 
     /// Whether a frame may be sent to the subscriber: there is never more than one in its mailbox.
@@ -99,14 +113,30 @@ impl MetricsSlot {
         state.wake();
     }
 
+    /// Whether the last word has been said.
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
     /// The client is gone: nothing of it is kept.
     pub(crate) fn close(&self) {
-        *lock(&self.state) = SlotState { ended: true, ..SlotState::default() };
+        let mut state = lock(&self.state);
+        state.ended = true;
+        (state.frame, state.bye, state.waker) = (None, None, None);
+    }
+
+    /// To be called now and then: sees to it that a silent stream says something.
+    pub(crate) fn look(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        if !state.ended && state.frame.is_none() && state.silence.has_lasted(now) {
+            state.wake();
+        }
     }
 
     pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = lock(&self.state);
         if let Some(frame) = state.frame.take() {
+            state.silence.broken(Instant::now());
             return Poll::Ready(Some(Taken::Frame(frame)));
         }
         if let Some(bye) = state.bye.take() {
@@ -114,6 +144,9 @@ impl MetricsSlot {
         }
         if state.ended {
             return Poll::Ready(None);
+        }
+        if let Some(interval) = state.silence.take_ping() {
+            return Poll::Ready(Some(Taken::Ping(interval)));
         }
         state.waker = Some(context.waker().clone());
         Poll::Pending
@@ -136,6 +169,7 @@ mod tests {
         match slot.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => "-".to_owned(),
             Poll::Ready(None) => "end".to_owned(),
+            Poll::Ready(Some(Taken::Ping(_))) => "ping".to_owned(),
             Poll::Ready(Some(Taken::Bye(_))) => "bye".to_owned(),
             Poll::Ready(Some(Taken::Frame(frame))) => frame.samples()[0].id().to_owned(),
         }
@@ -148,7 +182,7 @@ mod tests {
     #[test]
     fn newest_frame_replaces_and_is_counted() {
         let totals = Arc::new(HubCounters::default());
-        let slot = MetricsSlot::new(Arc::clone(&totals));
+        let slot = MetricsSlot::new(Duration::from_secs(15), Arc::clone(&totals));
         assert!(slot.reserve());
         assert!(!slot.reserve());
         slot.put(frame("a"));
@@ -156,7 +190,7 @@ mod tests {
         slot.put(frame("b"));
         assert_eq!(totals.metric_frames_replaced.get(), 2);
         assert_eq!([take(&slot), take(&slot)], ["b", "-"]);
-        let bye = Bye { reason: sse::ByeReason::Shutdown, retry: std::time::Duration::ZERO };
+        let bye = Bye { reason: sse::ByeReason::Shutdown, retry: Duration::ZERO };
         slot.finish(bye);
         assert_eq!([take(&slot), take(&slot)], ["bye", "end"]);
     }

@@ -22,6 +22,8 @@ pub(crate) enum MetricsSubscriberMessage {
     Deliver(Arc<MetricsFrame>),
     /// Says why the stream ends.
     Close(ByeReason),
+    /// Ends the stream of a client that does not read.
+    Cut,
     /// Fails on purpose.
     #[cfg(feature = "fault-injection")]
     Panic,
@@ -112,6 +114,7 @@ impl Actor for MetricsSubscriber {
         match message {
             MetricsSubscriberMessage::Deliver(frame) => state.slot.put(frame),
             MetricsSubscriberMessage::Close(reason) => state.close(reason),
+            MetricsSubscriberMessage::Cut => state.cut(),
             #[cfg(feature = "fault-injection")]
             MetricsSubscriberMessage::Panic => panic!("a test asked for it"),
         }
@@ -123,6 +126,14 @@ impl MetricsSubscriberState {
     fn close(&self, reason: ByeReason) {
         self.slot.finish(Bye { reason, retry: sse::jittered(self.core.config.retry) });
         self.leave();
+    }
+
+    fn cut(&self) {
+        if !self.slot.has_ended() {
+            tracing::warn!("a subscriber of metrics was cut: it did not read");
+            self.core.counters.stalled.add(1);
+            self.close(ByeReason::Stalled);
+        }
     }
 
     fn leave(&self) {

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::HubConfig;
 use crate::event::EventId;
 use crate::lock;
 use crate::matches::Matches;
+use crate::silence::Silence;
 use crate::sse::{Bye, Gap, GapReason};
 use crate::stats::{HubCounters, SubscriptionStats};
 
@@ -21,7 +23,11 @@ use crate::stats::{HubCounters, SubscriptionStats};
 pub(crate) enum Item {
     Events(Arc<Matches>),
     Gap(Gap),
-    CaughtUp { replayed: u64 },
+    CaughtUp {
+        replayed: u64,
+    },
+    /// Nothing has been said for so long.
+    Ping(Duration),
     Bye(Bye),
 }
 
@@ -42,6 +48,7 @@ struct OutboxState {
     stats: SubscriptionStats,
     /// When the client last took something, or the first item was queued for it.
     last_taken: Instant,
+    silence: Silence,
     waker: Option<Waker>,
     /// A replay has stopped for lack of room.
     refill_wanted: bool,
@@ -64,11 +71,19 @@ pub(crate) enum Offer {
     Stalled,
 }
 
+/// How a stream is found when it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    Good,
+    /// Full, and the client has taken nothing for the stall timeout.
+    Stalled,
+}
+
 impl Outbox {
-    pub(crate) fn new(capacity: usize, stall_timeout: Duration, totals: Arc<HubCounters>) -> Self {
+    pub(crate) fn new(config: &HubConfig, totals: Arc<HubCounters>) -> Self {
         Self {
-            capacity,
-            stall_timeout,
+            capacity: config.subscriber_queue_bytes,
+            stall_timeout: config.stall_timeout,
             totals,
             state: Mutex::new(OutboxState {
                 queue: VecDeque::new(),
@@ -76,6 +91,7 @@ impl Outbox {
                 missed: None,
                 stats: SubscriptionStats::default(),
                 last_taken: Instant::now(),
+                silence: Silence::new(config.ping_interval),
                 waker: None,
                 refill_wanted: false,
                 ended: false,
@@ -96,8 +112,8 @@ impl Outbox {
         if !state.has_room_for(matches.bytes, self.capacity) {
             self.totals.missed.add(matches.count());
             state.miss(&matches);
-            let stalled = state.last_taken.elapsed() >= self.stall_timeout;
-            return if stalled { Offer::Stalled } else { Offer::Missed };
+            let is_stalled = state.is_stalled(Instant::now(), self.stall_timeout);
+            return if is_stalled { Offer::Stalled } else { Offer::Missed };
         }
         if let Some(gap) = state.take_gap() {
             state.queue.push_back(Item::Gap(gap));
@@ -158,7 +174,7 @@ impl Outbox {
                     state.miss(&matches);
                 }
                 Item::Gap(gap) => state.untell(gap),
-                Item::CaughtUp { .. } | Item::Bye(_) => {}
+                Item::CaughtUp { .. } | Item::Ping(_) | Item::Bye(_) => {}
             }
         }
         drop(state);
@@ -170,6 +186,11 @@ impl Outbox {
         let mut state = lock(&self.state);
         state.ended = true;
         state.wake();
+    }
+
+    /// Whether the last word has been said.
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.state).ended
     }
 
     /// The client is gone: nothing of it is kept.
@@ -192,10 +213,28 @@ impl Outbox {
         if state.ended {
             return Poll::Ready(None);
         }
+        if let Some(interval) = state.silence.take_ping() {
+            return Poll::Ready(Some(Item::Ping(interval)));
+        }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// To be called now and then: sees to it that a silent stream says something.
+    pub(crate) fn look(&self, now: Instant) -> Health {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return Health::Good;
+        }
+        if state.is_stalled(now, self.stall_timeout) {
+            return Health::Stalled;
+        }
+        if state.queue.is_empty() && state.silence.has_lasted(now) {
+            state.wake();
+        }
+        Health::Good
     }
 
     /// Whether a replay that had stopped for lack of room can go on. True once for each stop.
@@ -222,6 +261,11 @@ impl OutboxState {
         self.queue.is_empty() || (fits && recovered)
     }
 
+    /// Whether there is no room, and the client has taken nothing for so long.
+    fn is_stalled(&self, now: Instant, timeout: Duration) -> bool {
+        self.missed.is_some() && now.saturating_duration_since(self.last_taken) >= timeout
+    }
+
     fn push_events(&mut self, matches: Arc<Matches>) {
         if self.queue.is_empty() {
             self.last_taken = Instant::now();
@@ -232,10 +276,10 @@ impl OutboxState {
     }
 
     fn take(&mut self) -> Option<Item> {
-        let Some(item) = self.queue.pop_front() else {
-            return self.take_gap().map(Item::Gap);
-        };
-        self.last_taken = Instant::now();
+        let item = self.queue.pop_front().or_else(|| self.take_gap().map(Item::Gap))?;
+        let now = Instant::now();
+        self.last_taken = now;
+        self.silence.broken(now);
         if let Item::Events(matches) = &item {
             self.bytes -= matches.bytes;
             self.stats.queued -= matches.count();
@@ -288,7 +332,8 @@ mod tests {
     use crate::event::{Content, CreatedAt, Event, NewEvent};
 
     fn outbox(capacity: usize) -> Outbox {
-        Outbox::new(capacity, Duration::from_secs(30), Arc::default())
+        let config = HubConfig { subscriber_queue_bytes: capacity, ..HubConfig::default() };
+        Outbox::new(&config, Arc::default())
     }
 
     fn id(number: u64) -> EventId {
@@ -326,6 +371,7 @@ mod tests {
                 )
             }
             Poll::Ready(Some(Item::CaughtUp { replayed })) => format!("caught up {replayed}"),
+            Poll::Ready(Some(Item::Ping(_))) => "ping".to_owned(),
             Poll::Ready(Some(Item::Bye(bye))) => format!("bye {:?}", bye.reason),
         }
     }

@@ -29,6 +29,7 @@ pub(crate) struct HubCounters {
     pub(crate) metric_frames_replaced: Count,
     pub(crate) collector_restarts: Count,
     pub(crate) sampler_restarts: Count,
+    pub(crate) sweeper_restarts: Count,
     pub(crate) subscriber_failures: Count,
 }
 
@@ -61,6 +62,8 @@ pub struct HubStats {
     pub collector_restarts: u64,
     /// How often a sampler was restarted.
     pub sampler_restarts: u64,
+    /// How often the sweeper, which fills silence with pings, was restarted.
+    pub sweeper_restarts: u64,
     /// How many subscribers failed or were killed.
     pub subscriber_failures: u64,
 }

@@ -23,6 +23,8 @@ pub(crate) enum SubscriberMessage {
     Replay,
     /// Says why the stream ends, after all that is queued.
     Close(ByeReason),
+    /// Ends the stream of a client that does not read: what is queued is missed.
+    Cut,
     /// Fails on purpose.
     #[cfg(feature = "fault-injection")]
     Panic,
@@ -124,6 +126,7 @@ impl Actor for Subscriber {
                 Step::Wait | Step::Done => {}
             },
             SubscriberMessage::Close(reason) => state.close(reason),
+            SubscriberMessage::Cut => state.cut(),
             #[cfg(feature = "fault-injection")]
             SubscriberMessage::Panic => panic!("a test asked for it"),
         }
@@ -181,6 +184,9 @@ impl SubscriberState {
     }
 
     fn cut(&self) {
+        if self.outbox.has_ended() {
+            return;
+        }
         tracing::warn!(filter = %self.group.filter(), "a subscriber was cut: it did not read");
         self.core.counters.stalled.add(1);
         self.outbox.cut(self.bye(ByeReason::Stalled));

@@ -2,13 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use ractor::ActorRef;
-use tokio::time::{Instant, Sleep};
 
 use crate::config::HubConfig;
 use crate::event::Event;
@@ -28,7 +27,6 @@ pub struct Subscription {
     outbox: Arc<Outbox>,
     subscriber: ActorRef<SubscriberMessage>,
     opening: Opening,
-    silence: Silence,
 }
 
 /// What a [`Subscription`] has to say.
@@ -54,19 +52,27 @@ impl Subscription {
         config: &HubConfig,
     ) -> Self {
         let opening = Opening::new(config).with_ping();
-        let silence = Silence::new(config.ping_interval);
-        Self { outbox, subscriber, opening, silence }
+        Self { outbox, subscriber, opening }
     }
 
     /// The next events, or what became of them; `None` after the last.
     pub async fn next(&mut self) -> Option<Delivered> {
-        let item = std::future::poll_fn(|context| self.poll_item(context)).await?;
-        Some(match item {
-            Item::Events(matches) => Delivered::Events(matches.events.clone()),
-            Item::Gap(gap) => Delivered::Gap(gap),
-            Item::CaughtUp { replayed } => Delivered::CaughtUp { replayed },
-            Item::Bye(bye) => Delivered::Bye(bye),
-        })
+        loop {
+            return Some(match std::future::poll_fn(|context| self.poll_item(context)).await? {
+                Item::Events(matches) => Delivered::Events(matches.events.clone()),
+                Item::Gap(gap) => Delivered::Gap(gap),
+                Item::CaughtUp { replayed } => Delivered::CaughtUp { replayed },
+                Item::Ping(_) => continue,
+                Item::Bye(bye) => Delivered::Bye(bye),
+            });
+        }
+    }
+
+    /// Ends it because its client does not read, as whoever writes to it can tell: what is queued is missed, and told by `gap`
+    /// and `bye` if the client ever reads again. Counted as stalled.
+    pub fn cut(&self) {
+        // One that is gone has ended the stream already.
+        self.subscriber.cast(SubscriberMessage::Cut).ok();
     }
 
     /// What it has counted so far.
@@ -91,16 +97,15 @@ impl Stream for Subscription {
         if let Some(frame) = self.opening.next() {
             return Poll::Ready(Some(frame));
         }
-        let Poll::Ready(item) = self.poll_item(context) else {
-            return self.silence.poll_ping(context).map(Some);
-        };
-        self.silence.broken();
-        Poll::Ready(item.map(|item| match item {
-            Item::Events(matches) => matches.frame(),
-            Item::Gap(gap) => sse::gap(&gap),
-            Item::CaughtUp { replayed } => sse::caught_up(replayed),
-            Item::Bye(bye) => sse::bye(&bye),
-        }))
+        self.poll_item(context).map(|item| {
+            item.map(|item| match item {
+                Item::Events(matches) => matches.frame(),
+                Item::Gap(gap) => sse::gap(&gap),
+                Item::CaughtUp { replayed } => sse::caught_up(replayed),
+                Item::Ping(interval) => sse::ping(interval),
+                Item::Bye(bye) => sse::bye(&bye),
+            })
+        })
     }
 }
 
@@ -120,7 +125,6 @@ pub struct MetricsSubscription {
     slot: Arc<MetricsSlot>,
     subscriber: ActorRef<MetricsSubscriberMessage>,
     opening: Opening,
-    silence: Silence,
 }
 
 impl MetricsSubscription {
@@ -134,8 +138,7 @@ impl MetricsSubscription {
         if interval > config.ping_interval {
             opening = opening.with_ping();
         }
-        let silence = Silence::new(config.ping_interval);
-        Self { slot, subscriber, opening, silence }
+        Self { slot, subscriber, opening }
     }
 
     /// The next samples; `None` after the last.
@@ -143,9 +146,16 @@ impl MetricsSubscription {
         loop {
             match std::future::poll_fn(|context| self.slot.poll_next(context)).await? {
                 Taken::Frame(frame) => return Some(frame.samples().to_vec()),
-                Taken::Bye(_) => {}
+                Taken::Ping(_) | Taken::Bye(_) => {}
             }
         }
+    }
+
+    /// Ends it because its client does not read, as whoever writes to it can tell: `bye` is told if it ever reads again. Counted
+    /// as stalled.
+    pub fn cut(&self) {
+        // One that is gone has ended the stream already.
+        self.subscriber.cast(MetricsSubscriberMessage::Cut).ok();
     }
 }
 
@@ -156,14 +166,13 @@ impl Stream for MetricsSubscription {
         if let Some(frame) = self.opening.next() {
             return Poll::Ready(Some(frame));
         }
-        let Poll::Ready(taken) = self.slot.poll_next(context) else {
-            return self.silence.poll_ping(context).map(Some);
-        };
-        self.silence.broken();
-        Poll::Ready(taken.map(|taken| match taken {
-            Taken::Frame(frame) => frame.encoded(),
-            Taken::Bye(bye) => sse::bye(&bye),
-        }))
+        self.slot.poll_next(context).map(|taken| {
+            taken.map(|taken| match taken {
+                Taken::Frame(frame) => frame.encoded(),
+                Taken::Ping(interval) => sse::ping(interval),
+                Taken::Bye(bye) => sse::bye(&bye),
+            })
+        })
     }
 }
 
@@ -194,39 +203,5 @@ impl Opening {
     fn next(&mut self) -> Option<Bytes> {
         let retry = self.retry.take().map(|delay| sse::retry(sse::jittered(delay)));
         retry.or_else(|| self.ping.take().map(sse::ping))
-    }
-}
-
-/// Watches for the time in which nothing is sent. The timer is moved only when it fires, not at each frame.
-#[derive(Debug)]
-struct Silence {
-    interval: Duration,
-    since: Instant,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Silence {
-    fn new(interval: Duration) -> Self {
-        let since = Instant::now();
-        Self { interval, since, timer: Box::pin(tokio::time::sleep_until(since + interval)) }
-    }
-
-    fn broken(&mut self) {
-        self.since = Instant::now();
-    }
-
-    fn poll_ping(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
-        loop {
-            ready!(self.timer.as_mut().poll(context));
-            let due = self.since + self.interval;
-            let now = Instant::now();
-            if due > now {
-                self.timer.as_mut().reset(due);
-                continue;
-            }
-            self.since = now;
-            self.timer.as_mut().reset(now + self.interval);
-            return Poll::Ready(sse::ping(self.interval));
-        }
     }
 }

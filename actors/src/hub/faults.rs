@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::metrics_subscriber::MetricsSubscriberMessage;
 use crate::sampler::SamplerMessage;
 use crate::subscriber::SubscriberMessage;
+use crate::sweeper::SweeperMessage;
 
 impl HubState {
     pub(super) fn inject(&self, fault: Fault) {
@@ -32,6 +33,8 @@ impl HubState {
                 self.subscribers.values().for_each(|subscriber| subscriber.kill());
                 self.metrics_subscribers.values().for_each(|entry| entry.subscriber.kill());
             }
+            Fault::PanicSweeper => self.sweeper.cast(SweeperMessage::Panic).unwrap_or(()),
+            Fault::KillSweeper => self.sweeper.kill(),
             Fault::PanicHub => panic!("a test asked for it"),
         }
     }

@@ -384,27 +384,58 @@ async fn ping_comes_after_fifteen_seconds_of_silence_and_not_before() {
     let hub = start(HubConfig::default()).await;
     let mut subscription = subscribe(&hub, "").await;
     check_opening(&mut subscription).await;
-    let begun = Instant::now();
-    assert_eq!(frame(&mut subscription).await, PING);
-    check_about(begun.elapsed(), 15);
-    assert_eq!(frame(&mut subscription).await, PING);
-    check_about(begun.elapsed(), 30);
+    check_ping(&mut subscription).await;
+    check_ping(&mut subscription).await;
 
     tokio::time::advance(Duration::from_secs(10)).await;
     ingest(&hub, [0]).await;
     settle(&hub, &subscription, 1).await;
     assert!(frame(&mut subscription).await.starts_with("event: trace"));
-    check_about(begun.elapsed(), 40);
     // Fifteen seconds after the event, not after the last ping.
-    assert_eq!(frame(&mut subscription).await, PING);
-    check_about(begun.elapsed(), 55);
+    check_ping(&mut subscription).await;
 }
 
-#[track_caller]
-fn check_about(elapsed: Duration, seconds: u64) {
-    let expected = Duration::from_secs(seconds);
-    let tolerance = Duration::from_millis(20);
-    assert!((expected..expected + tolerance).contains(&elapsed), "{elapsed:?}");
+/// A ping comes next, after fifteen seconds; a tick of the sweeper later at most.
+async fn check_ping(subscription: &mut Subscription) {
+    let begun = Instant::now();
+    assert_eq!(frame(subscription).await, PING);
+    let (elapsed, expected) = (begun.elapsed(), Duration::from_secs(15));
+    let tick = Duration::from_millis(1010);
+    assert!((expected..expected + tick).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_does_not_read_is_cut_though_no_event_comes_any_more() {
+    let hub = start(cramped()).await;
+    let mut subscription = subscribe(&hub, "").await;
+    ingest(&hub, 0..3).await;
+    eventually_stats(&hub, |stats| stats.missed == 2).await;
+    tokio::time::advance(STALL).await;
+    eventually_stats(&hub, |stats| stats.stalled == 1).await;
+    let said = read_to_end(&mut subscription).await;
+    let [Said::Gap(gap), Said::Bye(ByeReason::Stalled)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(gap.missed, Some(3));
+    check_law(subscription.stats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscription_is_cut_once_by_who_writes_to_its_client() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscription = subscribe(&hub, "").await;
+    let metrics = hub.subscribe_metrics(MetricsQuery::everything(STALL)).await.unwrap();
+    ingest(&hub, 0..3).await;
+    eventually(|| subscription.stats().queued, |queued| *queued == 3).await;
+    for _ in 0..2 {
+        subscription.cut();
+        metrics.cut();
+    }
+    eventually_stats(&hub, |stats| stats.stalled == 2).await;
+    let said = read_to_end(&mut subscription).await;
+    assert!(matches!(&said[..], [Said::Gap(_), Said::Bye(ByeReason::Stalled)]), "{said:?}");
+    let frames: Vec<_> = StreamExt::collect(metrics).await;
+    let bye = std::str::from_utf8(frames.last().unwrap()).unwrap();
+    assert!(bye.starts_with("event: bye\ndata: {\"reason\":\"stalled\""), "{bye}");
+    assert_eq!((hub.stats().stalled, hub.stats().missed), (2, 3));
 }
 
 /// Ingests until the hub refuses, and says how many events it took.

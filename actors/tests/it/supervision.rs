@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use telemetry_hub_actors::{
     Fault, HubConfig, IngestError, MetricsQuery, NewEvent, SubscribeError, Subscription, TraceQuery,
 };
@@ -230,6 +231,29 @@ async fn sampler_that_fails_again_and_again_fails_the_hub() {
     hub.inject(Fault::PanicSamplers).await;
     check_failed(&patiently(hub.ended()).await);
     while patiently(subscription.next()).await.is_some() {}
+}
+
+async fn check_pings_go_on(fault: Fault) {
+    let hub = start(HubConfig { ping_interval: SECOND, ..HubConfig::default() }).await;
+    let mut subscription = subscribe(&hub, "").await;
+    for restarts in 1..=2 {
+        hub.inject(fault).await;
+        eventually_stats(&hub, |stats| stats.sweeper_restarts == restarts).await;
+        let frames = (&mut subscription)
+            .filter(|frame| std::future::ready(frame.starts_with(b"event: ping")));
+        // The first is part of the opening.
+        assert_eq!(patiently(frames.take(2).count()).await, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_sweeper_is_restarted_and_pings_go_on() {
+    check_pings_go_on(Fault::KillSweeper).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_sweeper_is_restarted_and_pings_go_on() {
+    check_pings_go_on(Fault::PanicSweeper).await;
 }
 
 /// A sampler that is still there would be restarted.

@@ -1,0 +1,136 @@
+//! The sweeper: at each tick looks at every stream. A silent one gets a `ping`; a client that does not read is cut, also when no
+//! event comes that would show it. One timer for all of them.
+//!
+//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub). The streams live outside it: a restarted one goes on with all
+//! of them. It waits for nobody.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+
+use crate::hub_core::HubCore;
+use crate::lock;
+use crate::metrics_slot::MetricsSlot;
+use crate::outbox::{Health, Outbox};
+use crate::subscriber::SubscriberMessage;
+use crate::timer::Timer;
+
+/// How many times it looks within the time after which a silent stream gets a `ping`, which comes late by one tick at most.
+const TICKS_PER_PING: u32 = 15;
+
+/// Streams are looked at this often at least: those that do not read are cut in time, however rare pings are.
+const LONGEST_TICK: Duration = Duration::from_secs(1);
+
+/// However short the time for a ping is, looking must not become all that is done.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(crate) enum SweeperMessage {
+    /// Looks at every stream, and sees to the next tick.
+    Sweep,
+    /// Fails on purpose.
+    #[cfg(feature = "fault-injection")]
+    Panic,
+}
+
+pub(crate) struct Sweeper;
+
+pub(crate) struct SweeperState {
+    core: Arc<HubCore>,
+    timer: Option<Timer>,
+}
+
+/// The streams to look at. One whose client has gone is forgotten at the next look.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Mutex<Vec<Stream>>);
+
+#[derive(Debug)]
+enum Stream {
+    Events(Weak<Outbox>, ActorRef<SubscriberMessage>),
+    Metrics(Weak<MetricsSlot>),
+}
+
+impl Actor for Sweeper {
+    type Msg = SweeperMessage;
+    type State = SweeperState;
+    type Arguments = Arc<HubCore>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        core: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let mut state = SweeperState { core, timer: None };
+        state.schedule(&myself);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SweeperMessage::Sweep => {
+                state.core.streams.sweep(Instant::now());
+                state.schedule(&myself);
+            }
+            #[cfg(feature = "fault-injection")]
+            SweeperMessage::Panic => panic!("a test asked for it"),
+        }
+        Ok(())
+    }
+}
+
+impl SweeperState {
+    fn schedule(&mut self, myself: &ActorRef<SweeperMessage>) {
+        let tick = self.core.config.ping_interval / TICKS_PER_PING;
+        let tick = tick.clamp(SHORTEST_TICK, LONGEST_TICK);
+        self.timer = Some(Timer::start(tick, myself, || SweeperMessage::Sweep));
+    }
+}
+
+impl Streams {
+    pub(crate) fn add(&self, outbox: &Arc<Outbox>, subscriber: &ActorRef<SubscriberMessage>) {
+        lock(&self.0).push(Stream::Events(Arc::downgrade(outbox), subscriber.clone()));
+    }
+
+    pub(crate) fn add_metrics(&self, slot: &Arc<MetricsSlot>) {
+        lock(&self.0).push(Stream::Metrics(Arc::downgrade(slot)));
+    }
+
+    /// Looks at all of them, without keeping newcomers waiting.
+    fn sweep(&self, now: Instant) {
+        let mut streams = std::mem::take(&mut *lock(&self.0));
+        streams.retain(|stream| stream.look(now));
+        let mut newcomers = lock(&self.0);
+        streams.append(&mut newcomers);
+        *newcomers = streams;
+    }
+}
+
+impl Stream {
+    /// False if the stream is gone.
+    fn look(&self, now: Instant) -> bool {
+        match self {
+            Self::Events(outbox, subscriber) => {
+                let Some(outbox) = outbox.upgrade() else {
+                    return false;
+                };
+                match outbox.look(now) {
+                    Health::Good => {}
+                    // One that is gone has ended its stream already.
+                    Health::Stalled => _ = subscriber.cast(SubscriberMessage::Cut),
+                }
+                true
+            }
+            Self::Metrics(slot) => slot.upgrade().is_some_and(|slot| {
+                slot.look(now);
+                true
+            }),
+        }
+    }
+}
