@@ -43,6 +43,7 @@ pub mod cli;
 mod config;
 mod error_chain;
 mod intake;
+mod live_stream;
 mod otlp;
 mod prometheus;
 mod reply;

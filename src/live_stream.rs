@@ -1,0 +1,85 @@
+//! A live stream that was granted: the head of its response, and the frames that follow for as long as somebody reads.
+//!
+//! Most connections carry it as an ordinary response. One that can do without its HTTP machinery offers an [`Exit`] with the
+//! request, and gets the stream itself.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use telemetry_hub_actors::{MetricsSubscription, Subscription};
+use tokio::sync::oneshot;
+use warp::Reply;
+use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+use crate::reply::HttpResponse;
+
+/// What the server needs to know of a subscription: its frames, and how to end it if they are not read.
+pub(crate) trait Frames: Stream<Item = Bytes> + Send + Sync + Unpin + 'static {
+    /// The client does not read.
+    fn cut(&self);
+}
+
+impl Frames for Subscription {
+    fn cut(&self) {
+        self.cut();
+    }
+}
+
+impl Frames for MetricsSubscription {
+    fn cut(&self) {
+        self.cut();
+    }
+}
+
+/// What every stream says in its head. No proxy may keep it or wait for more of it.
+pub(crate) fn headers() -> HeaderMap {
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+}
+
+/// Answers with a stream: by the exit if there is one, in which case nothing is answered here.
+pub(crate) async fn answer(frames: impl Frames, exit: Option<Exit>) -> HttpResponse {
+    if let Some(exit) = exit {
+        exit.leave(Box::new(frames));
+        return std::future::pending().await;
+    }
+    let mut response = warp::reply::stream(frames.map(Ok::<_, Infallible>)).into_response();
+    response.headers_mut().extend(headers());
+    response
+}
+
+/// The way past HTTP, in the extensions of a request whose connection offers it.
+#[derive(Clone)]
+pub(crate) struct Exit(Arc<Mutex<Option<Connection>>>);
+
+/// Where a stream goes that leaves.
+type Connection = oneshot::Sender<Box<dyn Frames>>;
+
+impl Exit {
+    /// An exit, and what comes out of it.
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Box<dyn Frames>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    fn leave(self, frames: Box<dyn Frames>) {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            // A connection that is gone drops the stream, and with it the subscription.
+            drop(sender.send(frames));
+        }
+    }
+}
+
+impl fmt::Debug for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exit")
+    }
+}

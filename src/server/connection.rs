@@ -1,0 +1,178 @@
+//! One connection: HTTP/1.1, or HTTP/2 if the client begins with it, until it asks for a live stream, which over HTTP/1.1 leaves
+//! HTTP's machinery behind ([`StreamWriter`]).
+//!
+//! Every connection is a task of the server's own tracker: when the server ends, none is left.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ServerError;
+use super::stream_writer::StreamWriter;
+use super::write_deadline::WriteDeadline;
+use crate::live_stream::Exit;
+use crate::service::HubService;
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timeouts {
+    /// To send a request's head.
+    pub(super) head: Duration,
+    /// To read any of what is written to it.
+    pub(super) write: Duration,
+}
+
+/// The connections of a server.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    timeouts: Timeouts,
+    /// No further requests.
+    pub(super) closing: CancellationToken,
+    /// The end, whatever is under way.
+    cut: CancellationToken,
+    tracker: TaskTracker,
+}
+
+/// What a client speaks, by its first bytes.
+enum Protocol {
+    Http1,
+    /// HTTP/2, or too little to tell.
+    Unclear,
+}
+
+impl Connections {
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
+        Self { timeouts, closing, cut, tracker: TaskTracker::new() }
+    }
+
+    pub(super) fn spawn(&self, socket: TcpStream, service: &HubService) {
+        self.track(self.clone().serve(socket, service.clone()));
+    }
+
+    /// Waits for the requests under way, until the deadline.
+    pub(super) async fn finish(&self, deadline: Instant) -> Result<(), ServerError> {
+        self.tracker.close();
+        if timeout_at(deadline, self.tracker.wait()).await.is_ok() {
+            return Ok(());
+        }
+        let left = self.tracker.len();
+        self.cut.cancel();
+        self.tracker.wait().await;
+        Err(ServerError::Connections { left })
+    }
+
+    fn track(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
+    }
+
+    async fn serve(self, socket: TcpStream, service: HubService) {
+        // Frames are small and must leave at once. A socket that cannot do that is broken, and will say so.
+        socket.set_nodelay(true).ok();
+        let protocol = tokio::select! {
+            protocol = timeout(self.timeouts.head, Protocol::of(&socket)) => protocol,
+            () = self.closing.cancelled() => return,
+        };
+        let socket = WriteDeadline::new(socket, self.timeouts.write);
+        match protocol {
+            Ok(Some(Protocol::Http1)) => self.serve_http1(socket, service).await,
+            Ok(Some(Protocol::Unclear)) => self.serve_any(socket, service).await,
+            // It has hung up, or says nothing.
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    /// HTTP/1.1. If the first request is granted a stream, that gets the socket.
+    async fn serve_http1(self, socket: WriteDeadline, service: HubService) {
+        let (exit, mut left) = Exit::new();
+        let (exit, service) = (Cell::new(Some(exit)), TowerToHyperService::new(service));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            // Only the first: before a later one, something may still be on its way out.
+            if let Some(exit) = exit.take()
+                && request.method() == Method::GET
+                && request.body().is_end_stream()
+            {
+                request.extensions_mut().insert(exit);
+            }
+            service.call(request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.timeouts.head);
+        let mut connection = builder.serve_connection(TokioIo::new(socket), service);
+        let outcome = tokio::select! {
+            outcome = &mut connection => outcome,
+            Ok(frames) = &mut left => {
+                let socket = connection.into_parts().io.into_inner();
+                // A task of its own: this one is as large as all that it has been.
+                return self.track(StreamWriter::new(socket, frames).run());
+            }
+            () = self.closing.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                connection.await
+            }
+        };
+        note(outcome.map_err(Into::into));
+    }
+
+    /// Whatever the client speaks.
+    async fn serve_any(self, socket: WriteDeadline, service: HubService) {
+        let (begun, service) = (CancellationToken::new(), TowerToHyperService::new(service));
+        let first_request = begun.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            first_request.cancel();
+            service.call(request)
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.timeouts.head);
+        builder.http2().timer(TokioTimer::new());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = silence(begun, self.timeouts.head) => return,
+            () = self.closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note(outcome);
+    }
+}
+
+impl Protocol {
+    /// Waits for the first bytes, and leaves them where they are. None if the client has hung up.
+    async fn of(socket: &TcpStream) -> Option<Self> {
+        let mut first = [0; 3];
+        match socket.peek(&mut first).await {
+            Ok(0) | Err(_) => None,
+            Ok(length) if b"PRI".starts_with(&first[..length]) => Some(Self::Unclear),
+            Ok(_) => Some(Self::Http1),
+        }
+    }
+}
+
+/// Returns if no request has begun in the time for its head. hyper's own timeout begins only when it knows the version.
+async fn silence(begun: CancellationToken, head_timeout: Duration) {
+    if timeout(head_timeout, begun.cancelled()).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
+fn note(outcome: Result<(), Box<dyn Error + Send + Sync>>) {
+    if let Err(error) = outcome {
+        // Clients hang up all the time.
+        tracing::debug!(%error, "a connection ended");
+    }
+}
