@@ -18,4 +18,5 @@ mod own_logs;
 mod program;
 mod recorded;
 mod recorded_otlp;
+mod streams;
 mod traces;
