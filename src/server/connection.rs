@@ -60,7 +60,8 @@ impl Connections {
     }
 
     pub(super) fn spawn(&self, socket: TcpStream, service: &HubService) {
-        self.track(self.clone().serve(socket, service.clone()));
+        let connection = self.clone().serve(socket, service.clone());
+        self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 
     /// Waits for the requests under way, until the deadline.
@@ -73,10 +74,6 @@ impl Connections {
         self.cut.cancel();
         self.tracker.wait().await;
         Err(ServerError::Connections { left })
-    }
-
-    fn track(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 
     async fn serve(self, socket: TcpStream, service: HubService) {
@@ -117,7 +114,8 @@ impl Connections {
             Ok(frames) = &mut left => {
                 let socket = connection.into_parts().io.into_inner();
                 // A task of its own: this one is as large as all that it has been.
-                return self.track(StreamWriter::new(socket, frames).run());
+                self.tracker.spawn(StreamWriter::new(socket, frames, self.cut).run());
+                return;
             }
             () = self.closing.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();

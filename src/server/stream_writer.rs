@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,7 @@ use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 use super::write_deadline::WriteDeadline;
 use crate::live_stream::{Frames, headers};
@@ -28,6 +30,9 @@ pub(super) struct StreamWriter {
     frames: Box<dyn Frames>,
     /// What is being written. Holds no memory while there is nothing.
     outgoing: VecDeque<Bytes>,
+    /// The end of the server. A writer that waits for frames is ended by the hub; only one that waits for its client looks here,
+    /// which spares a look at it at every turn.
+    end: CancellationToken,
 }
 
 /// What there is to do.
@@ -41,15 +46,19 @@ enum Turn {
 }
 
 impl StreamWriter {
-    pub(super) fn new(socket: WriteDeadline, frames: Box<dyn Frames>) -> Self {
-        Self { socket, frames, outgoing: VecDeque::from([head()]) }
+    pub(super) fn new(
+        socket: WriteDeadline,
+        frames: Box<dyn Frames>,
+        end: CancellationToken,
+    ) -> Self {
+        Self { socket, frames, outgoing: VecDeque::from([head()]), end }
     }
 
     /// Writes until the stream or the connection ends. Dropping it ends both.
     pub(super) async fn run(mut self) {
         let mut is_cut = false;
         loop {
-            match std::future::poll_fn(|context| self.poll_turn(context)).await {
+            match poll_fn(|context| self.poll_turn(context)).await {
                 Turn::Write => {}
                 Turn::Finish => {
                     // A client that has gone needs no farewell.
@@ -58,7 +67,7 @@ impl StreamWriter {
                 }
                 Turn::Leave => return,
             }
-            match std::future::poll_fn(|context| self.poll_write(context)).await {
+            match self.write().await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut && !is_cut => {
                     self.frames.cut();
@@ -102,15 +111,34 @@ impl StreamWriter {
     }
 
     /// Writes all that was gathered.
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.outgoing.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_FRAMES];
-            for (slice, frame) in slices.iter_mut().zip(&self.outgoing) {
-                *slice = IoSlice::new(frame);
+    async fn write(&mut self) -> io::Result<()> {
+        let at_once = poll_fn(|context| Poll::Ready(self.poll_write(context))).await;
+        match at_once {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                let end = self.end.clone();
+                // In a box, so that a writer that need not wait is small.
+                let waiting =
+                    Box::pin(end.run_until_cancelled(poll_fn(|context| self.poll_write(context))));
+                waiting.await.unwrap_or_else(|| Err(ErrorKind::Interrupted.into()))
             }
-            let count = self.outgoing.len().min(MAX_FRAMES);
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(first) = self.outgoing.front() {
             let socket = Pin::new(&mut self.socket);
-            let written = ready!(socket.poll_write_vectored(context, &slices[..count]))?;
+            let written = if self.outgoing.len() == 1 {
+                // As nearly always, and cheaper for the system than a list of one.
+                ready!(socket.poll_write(context, first))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_FRAMES];
+                for (slice, frame) in slices.iter_mut().zip(&self.outgoing) {
+                    *slice = IoSlice::new(frame);
+                }
+                let count = self.outgoing.len().min(MAX_FRAMES);
+                ready!(socket.poll_write_vectored(context, &slices[..count]))?
+            };
             if written == 0 {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
