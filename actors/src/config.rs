@@ -24,7 +24,8 @@ pub struct HubConfig {
     /// frames, once encoded for a faster reader of the same filter, add about a third. When it is full, events are counted
     /// as missed and told by `gap`.
     pub subscriber_queue_bytes: usize,
-    /// How long a subscriber's queue may be full without the client reading any of it, before its stream ends with `bye`.
+    /// How long a subscriber's queue may be full without the client reading any of it, before its stream ends with `bye`, to a
+    /// second.
     /// Half a minute outlasts a laptop that changes networks; a client that is away for longer resumes by its last id.
     pub stall_timeout: Duration,
     /// What `replay`, `since` and `Last-Event-ID` can reach back to. 64 MiB is some 100,000 events: minutes of a busy server,
@@ -39,7 +40,7 @@ pub struct HubConfig {
     /// How many spans or traces a filter may be following, at some 50 bytes each: more than one server has open at once.
     /// Beyond it, the oldest are forgotten: their later events pass only if they match themselves.
     pub follow_capacity: usize,
-    /// How many subscribers, of events and metrics together, there may be: 131,072 idle ones take some 4 GiB. One more is
+    /// How many subscribers, of events and metrics together, there may be: 131,072 idle ones take some 1.5 GiB. One more is
     /// refused.
     pub max_subscribers: usize,
     /// How many metric series there may be: a snapshot of 10,000 takes a few milliseconds at each tick, and some 15
@@ -51,7 +52,7 @@ pub struct HubConfig {
     /// How many types of event get a counter of their own; no program has thousands, so that more of them are made up as
     /// they go. The rest is counted as `other`.
     pub max_event_types: usize,
-    /// After how much silence a stream carries a `ping`: below the idle timeouts in common use, which begin at 20 s.
+    /// After how much silence a stream carries a `ping`, which may come a fifteenth of that later, or a second: below the idle timeouts in common use, which begin at 20 s.
     pub ping_interval: Duration,
     /// What a client is told to wait before it reconnects, a little more or less for each: long enough for a restart, short
     /// enough that nobody reloads the page by hand.

@@ -135,7 +135,10 @@ impl Connections {
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(self.timeouts.head);
-        builder.http2().timer(TokioTimer::new());
+        // A client that has vanished leaves its windows as they are, and no write that would fail: it is asked now and then.
+        let patience = self.timeouts.write / 2;
+        let mut http2 = builder.http2();
+        http2.timer(TokioTimer::new()).keep_alive_interval(patience).keep_alive_timeout(patience);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,

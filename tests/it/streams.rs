@@ -2,7 +2,7 @@
 //! becomes of clients that do not read.
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{TestServer, eventually, types, within_patience};
@@ -170,6 +170,42 @@ async fn a_client_that_does_not_read_is_cut_counted_and_told() {
     // By its queue that is full, however patient the socket is.
     let cramped = json!({"subscriber_queue_bytes": "150KB", "stall_timeout": "100ms"});
     assert!(check_cut(cramped).await > 0);
+}
+
+/// What every client of HTTP/2 begins with: the preface, and a frame of settings that are all the usual ones (RFC 9113, 3.4).
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// GET of the stream: a frame of headers, all of them literal (RFC 7541, 6.2.2), that opens and ends the client's side of stream 1.
+fn http2_get() -> Vec<u8> {
+    let mut block = Vec::new();
+    let pairs = [(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", PATH)];
+    for (name, value) in pairs {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend(text.as_bytes());
+        }
+    }
+    let length = u8::try_from(block.len()).unwrap();
+    let (headers, end_of_stream_and_headers) = (1, 5);
+    let mut frame = vec![0, 0, length, headers, end_of_stream_and_headers, 0, 0, 0, 1];
+    frame.extend(block);
+    frame
+}
+
+#[tokio::test]
+async fn a_client_of_http2_that_answers_nothing_is_left() {
+    let server = TestServer::with(json!({"write_timeout": "200ms"})).await;
+    let mut socket = raw_request(&server, "").await;
+    socket.write_all(HTTP2).await.unwrap();
+    socket.write_all(&http2_get()).await.unwrap();
+    let hub = server.hub.clone();
+    eventually(|| hub.stats().subscribers == 1).await;
+    let mut frames = Vec::new();
+    within_patience(socket.read_to_end(&mut frames)).await.ok();
+    let opening = b"event: ping";
+    assert!(frames.windows(opening.len()).any(|window| window == opening), "it was a stream");
+    eventually(|| hub.stats().subscribers == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
