@@ -19,10 +19,10 @@ pub(in crate::cli) struct LoadOptions {
         default_value = "http://127.0.0.1:8787"
     )]
     pub(super) url: String,
-    /// Subscribe here instead of at the hub's /api/telemetry/traces/live. {n} is the number of the subscriber's filter
+    /// Subscribe here instead of at the hub's /api/telemetry/traces/live; may have the number of the subscriber's filter in it
     #[arg(long, value_name = "URL")]
     pub(super) subscribe_url: Option<String>,
-    /// Publish here instead of at the hub's /api/telemetry/events. {target} is the number of the filter that the event is for
+    /// Publish here instead of at the hub's /api/telemetry/events; may have {target} in it, the number of the event's filter
     #[arg(long, value_name = "URL")]
     pub(super) publish_url: Option<String>,
     /// An event, with {stamp} once, and {target} and {pad} if you like [default: an event of the hub]
@@ -37,10 +37,11 @@ pub(in crate::cli) struct LoadOptions {
     /// How events are sent
     #[arg(long, value_name = "METHOD", default_value = "POST")]
     pub(super) publish_method: String,
-    /// A query that each subscriber adds, with {n}: `remote-ip={n.ip}`
+    /// A query that each subscriber adds, such as `remote-ip={n.ip}`
     #[arg(long, value_name = "QUERY")]
     pub(super) filter: Option<String>,
-    /// How many different filters there are; subscriber i has filter i modulo this [default: one each, if there is an {n}]
+    /// How many different filters there are; subscriber i has filter i modulo this [default: one each, if filters have
+    /// numbers]
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=super::template::MAX_NUMBERS as i64))]
     pub(super) filters: Option<u32>,
 
@@ -58,7 +59,7 @@ pub(in crate::cli) struct LoadOptions {
     /// Connect from so many loopback addresses: 127.0.0.1, 127.0.0.2 … Each has some 28,000 ports to one server
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u8).range(1..=254))]
     pub(super) sources: u8,
-    /// How many threads read [default: one a core, 8 at most]
+    /// How many threads read [default: half as many as there are cores, 8 at most]
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u8).range(1..=64))]
     pub(super) threads: Option<u8>,
 
@@ -114,6 +115,7 @@ pub(in crate::cli) struct LoadOptions {
     pub(super) allow_remote: bool,
 }
 
+/// clap takes braces round an n for a line break; an escape sequence between them, which ends no colour at all, keeps it from that.
 const AFTER_HELP: &str = "\
 Examples:
   telemetry-hub load --subscribers 1000 --rate 100 --duration 10s
@@ -131,7 +133,7 @@ What happens:
   or --publish-url has a number, those for its own filter.
 
 Templates:
-  {n}      in --filter and --subscribe-url: the number of the filter, from 0
+  {\u{1b}[0mn}      in --filter and --subscribe-url: the number of the filter, from 0
   {n.ip}   the same as an address, 10.0.0.0 and on; {n.hex} as six digits, so
            that none is a part of another
   {target} {target.ip} {target.hex}  in events and --publish-url: the number of

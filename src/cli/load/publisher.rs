@@ -15,10 +15,11 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::http1::Head;
+use super::http1::{AnswerError, Head};
 use super::ledger::{Reasons, latency_histogram};
 use super::plan::Plan;
 use super::stamp::Stamp;
+use crate::error_chain::error_chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -131,7 +132,7 @@ enum Outcome {
     /// Nothing has left.
     Failed(io::Error),
     /// Something has left, and no whole answer came.
-    Unknown(String),
+    Unknown(ExchangeError),
 }
 
 /// What a hub took of a POST.
@@ -210,7 +211,7 @@ impl Publisher {
                 self.connection = (!answer.head.closes).then_some(connection);
                 answer.into_outcome()
             }
-            Err(reason) => Outcome::Unknown(reason),
+            Err(error) => Outcome::Unknown(error),
         }
     }
 
@@ -236,40 +237,51 @@ impl Publisher {
                 self.published.failed += size;
                 self.published.reasons.add(format!("cannot connect: {error}"), size);
             }
-            Outcome::Unknown(reason) => {
+            Outcome::Unknown(error) => {
                 self.published.unknown += size;
-                self.published.reasons.add(reason, size);
+                self.published.reasons.add(error_chain(&error), size);
             }
         }
     }
 
-    /// Notes which events of a POST are expected to arrive.
+    /// Notes which events of a POST are expected to arrive. Without a receipt, all.
     fn note_accepted(&mut self, batch: u32, receipt: Option<Receipt>) {
         let (schedule, common) = (self.common.plan.schedule, &self.common);
         let size = schedule.batch;
-        let receipt = receipt.filter(|receipt| receipt.accepted <= size);
-        let receipt = receipt.unwrap_or(Receipt { accepted: size, errors: Vec::new() });
-        let rejected = size - receipt.accepted;
-        if receipt.errors.len() != rejected as usize && schedule.filters > 1 {
+        let taken = match receipt.filter(|receipt| receipt.accepted < size) {
+            None => Some((0..size).collect()),
+            Some(receipt) => receipt.taken(size, schedule.filters),
+        };
+        let Some(taken) = taken else {
             self.published.unknown += u64::from(size);
             let reason = "the answer does not tell which events were rejected".to_owned();
             return self.published.reasons.add(reason, size.into());
-        }
-        let is_rejected = |index: u32| receipt.errors.iter().any(|error| error.index == index);
+        };
+        let first = self.sequences(batch).start;
         let mut expected = 0;
-        let taken = self
-            .sequences(batch)
-            .zip(0..)
-            .filter(|(_, index)| rejected == 0 || !is_rejected(*index));
-        for (sequence, _) in taken.take(receipt.accepted as usize) {
-            let target = schedule.target(self.number, sequence) as usize;
+        for index in &taken {
+            let target = schedule.target(self.number, first + index) as usize;
             common.accepted[target].fetch_add(1, Ordering::Relaxed);
             expected += u64::from(common.connected[target].load(Ordering::Relaxed));
         }
+        let accepted = taken.len() as u64;
         common.counters.expected.fetch_add(expected, Ordering::Relaxed);
-        common.counters.accepted.fetch_add(receipt.accepted.into(), Ordering::Relaxed);
-        self.published.accepted += u64::from(receipt.accepted);
-        self.published.rejected += u64::from(rejected);
+        common.counters.accepted.fetch_add(accepted, Ordering::Relaxed);
+        self.published.accepted += accepted;
+        self.published.rejected += u64::from(size) - accepted;
+    }
+}
+
+impl Receipt {
+    /// The places of the events that were taken, in a POST of so many. Where everybody gets everything, any will do; else they
+    /// must be told.
+    fn taken(&self, size: u32, filters: u32) -> Option<Vec<u32>> {
+        if filters == 1 {
+            return Some((0..self.accepted).collect());
+        }
+        let is_rejected = |index: u32| self.errors.iter().any(|error| error.index == index);
+        let taken: Vec<_> = (0..size).filter(|index| !is_rejected(*index)).collect();
+        (taken.len() == self.accepted as usize).then_some(taken)
     }
 }
 
@@ -292,6 +304,19 @@ struct Connection {
     answer: Vec<u8>,
 }
 
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+enum ExchangeError {
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the connection broke before the answer")]
+    Broken(#[source] io::Error),
+    #[error("the connection was closed before the answer")]
+    Closed,
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
 /// A whole answer.
 struct Answer {
     head: Head,
@@ -311,53 +336,51 @@ impl Connection {
         self.used.elapsed() > MAX_IDLE
     }
 
-    /// Sends a request and reads its answer. What goes wrong is told in words.
-    fn exchange(&mut self, request: &str) -> Result<Answer, String> {
+    /// Sends a request and reads its answer.
+    fn exchange(&mut self, request: &str) -> Result<Answer, ExchangeError> {
         self.used = Instant::now();
-        let broken = |error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer came".to_owned(),
-            _ => format!("the connection broke before the answer: {error}"),
+        self.socket.write_all(request.as_bytes())?;
+        let mut begun = Vec::new();
+        let (mut head, begin) = loop {
+            begun.extend_from_slice(self.read()?);
+            if let Some(found) = Head::read(&begun)? {
+                break found;
+            }
         };
-        self.socket.write_all(request.as_bytes()).map_err(broken)?;
-        let (mut begun, mut body) = (Vec::new(), Vec::new());
-        let mut head: Option<Head> = None;
-        loop {
-            if self.used.elapsed() > ANSWER_TIMEOUT {
-                return Err("no answer came".to_owned());
+        let mut body = Vec::new();
+        let mut keep = |data: &[u8]| {
+            let room = MAX_ANSWER_BYTES.saturating_sub(body.len());
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        };
+        head.body.take(&begun[begin..], &mut keep)?;
+        while !head.body.is_ended() {
+            match self.read() {
+                Err(ExchangeError::Closed) if head.body.ends_with_connection() => break,
+                bytes => head.body.take(bytes?, &mut keep)?,
             }
-            let count = self.socket.read(&mut self.answer).map_err(broken)?;
-            let bytes = &self.answer[..count];
-            let mut keep = |data: &[u8]| {
-                let room = MAX_ANSWER_BYTES.saturating_sub(body.len());
-                body.extend_from_slice(&data[..data.len().min(room)]);
-            };
-            match &mut head {
-                None => {
-                    begun.extend_from_slice(bytes);
-                    if let Some((mut found, begin)) =
-                        Head::read(&begun).map_err(|error| error.to_string())?
-                    {
-                        found
-                            .body
-                            .take(&begun[begin..], keep)
-                            .map_err(|error| error.to_string())?;
-                        head = Some(found);
-                    }
-                }
-                Some(head) => {
-                    head.body.take(bytes, &mut keep).map_err(|error| error.to_string())?
-                }
-            }
-            let is_over = |head: &Head| {
-                head.body.is_ended() || (count == 0 && head.body.ends_with_connection())
-            };
-            if let Some(head) = head.take_if(|head| is_over(head)) {
-                self.used = Instant::now();
-                return Ok(Answer { head, body });
-            }
-            if count == 0 {
-                return Err("the connection was closed before the answer".to_owned());
-            }
+        }
+        self.used = Instant::now();
+        Ok(Answer { head, body })
+    }
+
+    /// Reads once. A server that keeps sending a little is not waited for any longer than one that is silent.
+    fn read(&mut self) -> Result<&[u8], ExchangeError> {
+        if self.used.elapsed() > ANSWER_TIMEOUT {
+            return Err(ExchangeError::Timeout);
+        }
+        match self.socket.read(&mut self.answer)? {
+            0 => Err(ExchangeError::Closed),
+            count => Ok(&self.answer[..count]),
+        }
+    }
+}
+
+impl From<io::Error> for ExchangeError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // What a socket's timeout is called depends on the system.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
+            _ => Self::Broken(error),
         }
     }
 }
@@ -372,5 +395,23 @@ impl Answer {
             receipt,
             detail: problem.map(|problem| problem.detail),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_events_are_not_expected() {
+        let receipt = |json| serde_json::from_str::<Receipt>(json).unwrap();
+        let told = receipt(
+            r#"{"accepted":3,"rejected":2,"errors":[{"index":1,"error":"x"},{"index":4}]}"#,
+        );
+        assert_eq!(told.taken(5, 7), Some(vec![0, 2, 3]));
+        assert_eq!(told.taken(5, 1).unwrap().len(), 3);
+        let untold = receipt(r#"{"accepted":3,"rejected":2}"#);
+        assert_eq!(untold.taken(5, 7), None);
+        assert_eq!(untold.taken(5, 1).unwrap().len(), 3);
     }
 }

@@ -32,15 +32,19 @@ mod stream;
 /// How much is read at once. All subscribers of a thread share it.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How many connections are being opened at a time, over all threads: the backlog of a listener holds more, and a server that is
-/// slow to accept is not taken for one that refuses.
-const CONNECTIONS_IN_FLIGHT: u32 = 256;
+/// How many connections are being opened at a time, over all threads. Many servers let 128 wait to be accepted; what comes beyond
+/// that is dropped, and tried again by the system after a second.
+const CONNECTIONS_IN_FLIGHT: u32 = 100;
 
 /// The same for HTTP/2, where each goes on to open its streams one after the other.
 const HTTP2_CONNECTIONS_IN_FLIGHT: u32 = 32;
 
 /// How long a stream may take to open. What takes longer would also be called broken by a browser.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long connecting may take beyond the ramp-up. It is enough for a hundred thousand; a server that leaves each to its timeout
+/// would take hours.
+const MAX_CONNECTING: Duration = Duration::from_secs(120);
 
 /// How often slow readers may read, so that they read little each time without a timer each.
 const SLOW_TICK: Duration = Duration::from_millis(100);
@@ -199,6 +203,11 @@ impl Worker {
         let due = self.plan().ramp_up * connection / connections;
         sleep_until(self.common.begin + due).await;
         Some(own)
+    }
+
+    /// Whether no more streams are opened.
+    fn is_too_late(&self) -> bool {
+        self.common.begin.elapsed() > self.plan().ramp_up + MAX_CONNECTING
     }
 
     fn opened(&self, account: u32) {

@@ -42,6 +42,19 @@ enum OpenError {
     Answer(#[from] AnswerError),
     #[error("HTTP/2 failed")]
     Http2(#[source] hyper::Error),
+    #[error("the time for connecting was up")]
+    TooLate,
+}
+
+/// Waits for an opening, for as long as that may take.
+async fn in_time<T>(
+    worker: &Worker,
+    opening: impl Future<Output = Result<T, OpenError>>,
+) -> Result<T, OpenError> {
+    if worker.is_too_late() {
+        return Err(OpenError::TooLate);
+    }
+    timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(OpenError::Timeout))
 }
 
 /// Opens connections for as long as there are any to open.
@@ -57,15 +70,25 @@ pub(super) async fn open_all(worker: Rc<Worker>) {
 }
 
 async fn open_http1(worker: &Rc<Worker>, own: u32) {
-    let opened = timeout(OPEN_TIMEOUT, request_http1(worker, own)).await;
-    match opened.unwrap_or(Err(OpenError::Timeout)) {
-        Ok((socket, reader)) => stream::read_http1(worker, socket, reader),
+    match in_time(worker, request_http1(worker, own)).await {
+        Ok((socket, mut reader, begun)) => {
+            worker.opened(own);
+            let is_well_formed = worker.take(&mut reader, &begun).is_ok();
+            if is_well_formed && !reader.body.is_ended() {
+                stream::read_http1(worker, socket, reader);
+            } else {
+                worker.ended(own);
+            }
+        }
         Err(error) => worker.failed(error_chain(&error), 1),
     }
 }
 
-/// Connects, asks, and reads the answer's head.
-async fn request_http1(worker: &Worker, own: u32) -> Result<(TcpStream, Reader), OpenError> {
+/// Connects, asks, and reads the answer's head. What has come behind it is returned as well.
+async fn request_http1(
+    worker: &Worker,
+    own: u32,
+) -> Result<(TcpStream, Reader, Vec<u8>), OpenError> {
     let plan = worker.plan();
     let subscriber = worker.thread + own * plan.threads;
     let class = worker.ledger.borrow().class(own);
@@ -85,10 +108,8 @@ async fn request_http1(worker: &Worker, own: u32) -> Result<(TcpStream, Reader),
         if head.status != 200 {
             return Err(OpenError::Status(head.status));
         }
-        let mut reader = Reader { account: own, body: head.body, frames: FrameReader::default() };
-        worker.opened(own);
-        worker.take(&mut reader, &answer[begin..])?;
-        return Ok((socket, reader));
+        let reader = Reader { account: own, body: head.body, frames: FrameReader::default() };
+        return Ok((socket, reader, answer.split_off(begin)));
     }
 }
 
@@ -99,16 +120,13 @@ async fn open_http2(worker: &Rc<Worker>, own: u32) {
     let streams = subscribing.streams_per_connection;
     let first = connection * streams;
     let count = streams.min(subscribing.subscribers - first);
-    let opened = timeout(OPEN_TIMEOUT, handshake(worker, connection)).await;
-    let mut sender = match opened.unwrap_or(Err(OpenError::Timeout)) {
+    let mut sender = match in_time(worker, handshake(worker, connection)).await {
         Ok(sender) => sender,
         Err(error) => return worker.failed(error_chain(&error), count),
     };
     for number in 0..count {
         let account = own * streams + number;
-        let opened =
-            timeout(OPEN_TIMEOUT, request_http2(worker, &mut sender, first + number)).await;
-        match opened.unwrap_or(Err(OpenError::Timeout)) {
+        match in_time(worker, request_http2(worker, &mut sender, first + number)).await {
             Ok(body) => {
                 worker.opened(account);
                 let reader =
