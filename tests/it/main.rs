@@ -10,6 +10,7 @@ mod examples;
 mod health;
 mod hostile;
 mod intake;
+mod load;
 mod metrics;
 mod otlp;
 mod otlp_json;
