@@ -9,6 +9,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::Settings;
 
+mod load;
 mod send;
 mod serve;
 
@@ -32,6 +33,8 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Send the lines of a file or a pipe to a hub, as events
     Send(send::SendOptions),
+    /// Load a server with subscribers and events; prove that all arrives, and tell what it costs
+    Load(load::LoadOptions),
 }
 
 const AFTER_HELP: &str = "\
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Serve(options) => on_runtime(serve::run(options)),
         Command::Send(options) => on_runtime(send::run(options)),
+        Command::Load(options) => on_runtime(load::run(options)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("telemetry-hub: {error:#}");

@@ -96,7 +96,7 @@ Exit codes:
 ";
 
 /// Reads a duration such as `90s`, `5m` or `1h 30m`.
-fn parse_duration(text: &str) -> Result<Duration, jiff::Error> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, jiff::Error> {
     Duration::try_from(text.parse::<SignedDuration>()?)
 }
 
