@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::HUB;
 use crate::figures::{Figure, Outcome};
+use crate::hub;
 use crate::loads::Scene;
 use crate::servers::{Kind, Server};
 
@@ -52,7 +52,7 @@ pub(crate) async fn drive(
 }
 
 fn command(scene: &Scene, server: &Server) -> Command {
-    let mut command = Command::new(HUB);
+    let mut command = Command::new(hub());
     command.arg("load");
     let mut option = |name: &str, value: &dyn std::fmt::Display| {
         command.arg(format!("--{name}={value}"));
@@ -152,23 +152,23 @@ impl Report {
         let mut outcome = Outcome::from([
             (Figure::DeliveriesPerCpuSecond, server.deliveries_per_cpu_second),
             (Figure::DeliveredPerSecond, self.deliveries_per_second),
-            (Figure::DeliveredShare, quotient(healthy.delivered as f64, healthy.expected)),
             (Figure::LatencyMedian, self.delivery_latency.p50_ms / 1e3),
             (Figure::LatencyP99, self.delivery_latency.p99_ms / 1e3),
             (Figure::PublishMedian, self.publish_latency.p50_ms / 1e3),
             (Figure::PublishP99, self.publish_latency.p99_ms / 1e3),
             (Figure::Missed, stalled.missed as f64),
             (Figure::Cut, (stalled.ended_with_bye + stalled.ended_without_bye) as f64),
-            (Figure::CpuPerEvent, quotient(server.cpu_seconds, self.accepted)),
             (Figure::MemoryPerSubscriber, server.kib_per_subscriber * 1024.0),
             (Figure::MemoryAtEnd, server.resident_end as f64),
         ]);
         outcome.extend(self.unexplained.map(|count| (Figure::Unexplained, count as f64)));
+        if healthy.expected > 0 {
+            let share = healthy.delivered as f64 / healthy.expected as f64;
+            outcome.insert(Figure::DeliveredShare, share);
+        }
+        if self.accepted > 0 {
+            outcome.insert(Figure::CpuPerEvent, server.cpu_seconds / self.accepted as f64);
+        }
         Ok(outcome)
     }
-}
-
-/// 0 where there is nothing to divide by.
-fn quotient(amount: f64, of: u64) -> f64 {
-    if of > 0 { amount / of as f64 } else { 0.0 }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use indicatif::HumanCount;
+
 use crate::servers::Kind;
 
 /// Something measured in one run.
@@ -75,7 +77,11 @@ fn floored(value: f64) -> f64 {
 }
 
 fn thousands(value: f64) -> String {
-    if value < 10_000.0 { format!("{value:.0}") } else { format!("{:.0} k", value / 1e3) }
+    if value < 10_000.0 {
+        HumanCount(value.round() as u64).to_string()
+    } else {
+        format!("{} k", HumanCount((value / 1e3).round() as u64))
+    }
 }
 
 /// All figures of one run.

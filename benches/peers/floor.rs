@@ -23,9 +23,6 @@ const QUEUED_EVENTS: usize = 4096;
 /// The largest head or body of a request. Larger ones end the connection.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
-/// How long a new connection may take to send its request. Until then nobody else is accepted.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// How long one client may hold up the others before it is cut.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,31 +39,29 @@ pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
     thread::spawn(move || write_to_all(&queue, &subscribers));
     loop {
         let (stream, _) = listener.accept().context("cannot accept")?;
-        // A client that went away before it was served is its own affair.
-        welcome(stream, &newcomers, &events).ok();
+        let (newcomers, events) = (Arc::clone(&newcomers), events.clone());
+        // One that takes its time with its first request must not hold up the next. That a client goes away is its own affair.
+        thread::spawn(move || welcome(stream, &newcomers, &events).ok());
     }
 }
 
-/// Tells a subscriber from a publisher by the first request, and gives it to whom it belongs.
+/// Tells a subscriber from a publisher by the first request. The one goes to the writer, the other is served here.
 fn welcome(
     mut stream: TcpStream,
     newcomers: &Newcomers,
     events: &SyncSender<Vec<u8>>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(HEAD_TIMEOUT))?;
     let mut received = Vec::new();
     let head_length = read_head(&mut stream, &mut received)?;
     if received.starts_with(b"GET ") {
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         stream.write_all(STREAM_HEAD)?;
         newcomers.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+        Ok(())
     } else {
-        stream.set_read_timeout(None)?;
-        let events = events.clone();
-        thread::spawn(move || take_events(stream, received, head_length, &events));
+        take_events(stream, received, head_length, events)
     }
-    Ok(())
 }
 
 /// Writes what is queued, all of it at once, to one subscriber after the other.

@@ -1,8 +1,29 @@
-//! The machine that a table is of, and the day.
+//! The machine: what it is called in a table, and whether it grants enough files.
 
 use std::fs;
 
+use anyhow::bail;
 use jiff::tz::TimeZone;
+
+/// What a server or a client has open besides its subscribers.
+const SPARE_FILES: u32 = 200;
+
+/// Says now what would else come out in the midst of everything.
+pub(crate) fn check_open_files(connections: Option<u32>) -> anyhow::Result<()> {
+    let needed = connections.unwrap_or(0) + SPARE_FILES;
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    // "unlimited" is no number.
+    let granted = line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
+    match granted {
+        Some(granted) if granted < needed => {
+            bail!(
+                "needs {needed} open files, and a process may have {granted}: `ulimit -n {needed}`"
+            )
+        }
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// Cores, processor, kernel and date, as they stand below a table.
 pub(crate) fn describe() -> String {

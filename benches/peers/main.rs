@@ -14,15 +14,17 @@ mod report;
 mod servers;
 mod targets;
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::figures::Results;
+use crate::figures::{Figure, Results};
 use crate::loads::{Load, Scene};
 use crate::servers::Kind;
 
@@ -30,12 +32,22 @@ use crate::servers::Kind;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The program that is measured, and its `load`, which measures.
-const HUB: &str = env!("CARGO_BIN_EXE_telemetry-hub");
+/// The program as cargo has built it.
+const BUILT: &str = env!("CARGO_BIN_EXE_telemetry-hub");
+
+/// The program that is measured, and its `load`, which measures: a copy, which no build changes while this runs.
+fn hub() -> PathBuf {
+    work_folder().join("telemetry-hub")
+}
+
+/// Where servers and client may write.
+fn work_folder() -> PathBuf {
+    target_folder().join("peers/work")
+}
 
 /// Where cargo builds.
 fn target_folder() -> &'static Path {
-    Path::new(HUB)
+    Path::new(BUILT)
         .ancestors()
         .nth(2)
         .expect("cargo puts programs into a folder of the target folder")
@@ -103,26 +115,34 @@ impl RunOptions {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let is_asked =
-        std::env::args().nth(1).is_some_and(|word| ["run", "floor"].contains(&word.as_str()));
-    if !is_asked {
+fn main() -> ExitCode {
+    let is_asked = |word: String| ["run", "floor"].contains(&word.as_str());
+    if !std::env::args().nth(1).is_some_and(is_asked) {
         // Arguments here are meant for the other benches.
         println!("{}", plan());
-        return Ok(());
+        return ExitCode::SUCCESS;
     }
-    match Cli::parse().command {
+    let outcome = match Cli::parse().command {
         Command::Floor { listen } => floor::serve(listen),
-        Command::Run(options) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                tokio::select! {
-                    outcome = run(&options) => outcome,
-                    outcome = interrupted() => outcome,
-                }
-            })
+        Command::Run(options) => run_until_interrupted(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn run_until_interrupted(options: &RunOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = run(options) => outcome,
+            outcome = interrupted() => outcome,
+        }
+    })
 }
 
 /// What `run` would do.
@@ -155,41 +175,43 @@ async fn interrupted() -> anyhow::Result<()> {
 }
 
 async fn run(options: &RunOptions) -> anyhow::Result<()> {
-    let first_round = options.runs(1);
-    if first_round.is_empty() {
+    let runs = options.runs(1);
+    if runs.is_empty() {
         bail!("none of these servers is measured under any of these loads");
     }
-    let mut kinds: Vec<Kind> = first_round.iter().map(|(_, kind)| *kind).collect();
+    machine::check_open_files(runs.iter().map(|(scene, _)| scene.connections()).max())?;
+    let mut kinds: Vec<Kind> = runs.iter().map(|(_, kind)| *kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     for kind in &kinds {
         install::install(*kind).with_context(|| format!("cannot install {kind}"))?;
     }
+    fs::create_dir_all(work_folder()).context("no folder to work in")?;
+    fs::copy(BUILT, hub()).with_context(|| format!("cannot copy {BUILT}"))?;
     eprintln!("peers: some {}", minutes(options.estimate()));
     let results = measure(options).await?;
-    print!("{}", report::measured(&results, &kinds));
     if !options.quick {
-        println!("\n{}", report::against_targets(&results));
+        println!("{}", report::measured(&results, &kinds));
+        println!("{}", report::against_targets(&results));
         println!("{}", report::circumstances(&kinds, options.rounds()));
     }
     Ok(())
 }
 
 async fn measure(options: &RunOptions) -> anyhow::Result<Results> {
-    let folder = work_folder();
     let mut results = Results::default();
     for round in 1..=options.rounds() {
         for (scene, kind) in options.runs(round) {
-            let outcome = loads::measure(&scene, kind, &folder).await;
+            let outcome = loads::measure(&scene, kind, &work_folder()).await;
             let outcome = outcome.with_context(|| format!("{} with {kind}", scene.id))?;
-            eprintln!("round {round}, {:8} {kind:15} {}", scene.id, scene.brief(&outcome));
+            eprintln!("round {round}, {:9} {kind:15} {}", scene.id, scene.brief(&outcome));
+            if options.quick
+                && outcome.get(&Figure::DeliveredShare).is_some_and(|share| *share < 1.0)
+            {
+                bail!("{} with {kind}: so little is to be delivered whole", scene.id);
+            }
             results.add(scene.id, kind, outcome);
         }
     }
     Ok(results)
-}
-
-/// Where servers and client may write.
-fn work_folder() -> PathBuf {
-    target_folder().join("peers/work")
 }

@@ -48,7 +48,7 @@ fn cell(results: &Results, scene: &Scene, kind: Kind, figure: Figure) -> String 
     figure.written(value) + note
 }
 
-/// Each target, with what was measured and whether that will do.
+/// Each target of which both sides were measured, and whether that will do.
 pub(crate) fn against_targets(results: &Results) -> String {
     let head = "| load | the hub's | beside | target | measured | |\n|---|---|---|---|---|---|\n";
     let mut table = head.to_owned();

@@ -6,8 +6,9 @@ use crate::servers::Kind;
 
 use Bound::{AtLeast, AtMost};
 use Figure::{
-    CountedAsCut, CpuPerEvent, Cut, DeliveredShare, DeliveriesPerCpuSecond, JsonPerEvent,
-    LatencyP99, MemoryAtEnd, MemoryPerSubscriber, PublishMedian, PublishP99, Unexplained,
+    CountedAsCut, CpuPerEvent, Cut, DeliveredPerSecond, DeliveredShare, DeliveriesPerCpuSecond,
+    JsonPerEvent, LatencyP99, MemoryAtEnd, MemoryPerSubscriber, PublishMedian, PublishP99,
+    Unexplained,
 };
 use Kind::{DurableStreams, Floor, Hub, Nchan};
 
@@ -116,6 +117,7 @@ fn of_the_hub_alone() -> Vec<Target> {
     let [idle, idle_http2] = ["g", "g-http2"].map(|scene| hub(scene, MemoryPerSubscriber));
     vec![
         alone(Load::A, "delivered", hub("a", DeliveredShare), AtLeast(1.0)),
+        alone(Load::A, "kept up: delivered a second", hub("a", DeliveredPerSecond), AtLeast(950e3)),
         quotient(Load::D, "server CPU", cpu, AtMost(2.0)),
         quotient(Load::E, "latency p99 of the healthy", p99, AtMost(1.2)),
         alone(Load::E, "unexplained", hub("e-stalled", Unexplained), AtMost(0.0)),

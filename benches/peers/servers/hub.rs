@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use tokio::process::Command;
 
 use super::Recipe;
-use crate::HUB;
+use crate::hub;
 
 pub(super) fn recipe(address: SocketAddr) -> Recipe {
-    let mut command = Command::new(HUB);
+    let mut command = Command::new(hub());
     command.args(["serve", "--otlp-http", "off", "--otlp-grpc", "off", "--listen"]);
     command.arg(address.to_string());
     // What the caller has set for a hub of his own is not meant for this one.

@@ -44,7 +44,6 @@ load_module {NCHAN_MODULE};
 daemon off;
 pid nginx.pid;
 worker_processes 2;
-worker_rlimit_nofile 20000;
 events {{
   worker_connections 19000;
 }}
