@@ -1,0 +1,217 @@
+//! Side by side: the hub, two servers of others and a floor, the same loads by the same client, one after the other.
+//!
+//! `cargo bench --bench peers -- run` installs what is missing, measures, and prints tables for the README.md of benches/.
+//! Without `run` it says what it would do and does nothing, so that a plain `cargo bench` stays quick.
+
+mod client;
+mod figures;
+mod floor;
+mod ingest;
+mod install;
+mod loads;
+mod machine;
+mod report;
+mod servers;
+mod targets;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::figures::{Figure, Results};
+use crate::loads::{Load, Scene};
+use crate::servers::Kind;
+
+/// That of the program: `serde_json` is not to lose by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The program as cargo has built it.
+const BUILT: &str = env!("CARGO_BIN_EXE_telemetry-hub");
+
+/// The program that is measured, and its `load`, which measures: a copy, which no build changes while this runs.
+fn hub() -> PathBuf {
+    work_folder().join("telemetry-hub")
+}
+
+/// Where servers and client may write.
+fn work_folder() -> PathBuf {
+    target_folder().join("peers/work")
+}
+
+/// Where cargo builds.
+fn target_folder() -> &'static Path {
+    Path::new(BUILT)
+        .ancestors()
+        .nth(2)
+        .expect("cargo puts programs into a folder of the target folder")
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "peers", about = "The hub side by side with other servers")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What cargo adds to the arguments of every bench
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Measure, and print the tables
+    Run(RunOptions),
+    /// Be the floor, a server
+    #[command(hide = true)]
+    Floor {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+struct RunOptions {
+    /// How often to measure everything but memory [default: 3, or 1 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Only this load; several times: these
+    #[arg(long, value_name = "LOAD")]
+    only: Vec<Load>,
+    /// Only this server; several times: these
+    #[arg(long = "server", value_name = "NAME")]
+    servers: Vec<Kind>,
+    /// A tenth of everything, for a second each: shows that it works, measures nothing
+    #[arg(long)]
+    quick: bool,
+}
+
+impl RunOptions {
+    fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 3 })
+    }
+
+    /// What is measured in one round, in order: each load with one server after the other, so that a noisy minute hits all.
+    fn runs(&self, round: u32) -> Vec<(Scene, Kind)> {
+        let is_wanted = |load| self.only.is_empty() || self.only.contains(load);
+        let is_server = |kind| self.servers.is_empty() || self.servers.contains(&kind);
+        let scenes = loads::scenes().into_iter().filter(|scene| scene.loads.iter().any(is_wanted));
+        let scenes = scenes.filter(|scene| round == 1 || !scene.is_once);
+        let scenes = scenes.map(|scene| if self.quick { scene.quick() } else { scene });
+        let pairs =
+            scenes.flat_map(|scene| scene.servers.iter().map(move |kind| (scene.clone(), *kind)));
+        pairs.filter(|(_, kind)| is_server(*kind)).collect()
+    }
+
+    fn estimate(&self) -> Duration {
+        let runs = (1..=self.rounds()).flat_map(|round| self.runs(round));
+        runs.map(|(scene, _)| scene.estimate()).sum()
+    }
+}
+
+fn main() -> ExitCode {
+    let is_asked = |word: String| ["run", "floor"].contains(&word.as_str());
+    if !std::env::args().nth(1).is_some_and(is_asked) {
+        // Arguments here are meant for the other benches.
+        println!("{}", plan());
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match Cli::parse().command {
+        Command::Floor { listen } => floor::serve(listen),
+        Command::Run(options) => run_until_interrupted(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_until_interrupted(options: &RunOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = run(options) => outcome,
+            outcome = interrupted() => outcome,
+        }
+    })
+}
+
+/// What `run` would do.
+fn plan() -> String {
+    let all = RunOptions { rounds: None, only: Vec::new(), servers: Vec::new(), quick: false };
+    let mut plan = "peers: nothing measured. `cargo bench --bench peers -- run` would install nginx with nchan (Debian) and \
+         durable-streams (crates.io) if they are missing, and measure\n"
+        .to_owned();
+    for load in Load::ALL {
+        plan += &format!("  {load}  {}\n", load.description());
+    }
+    plan + &format!("in {} rounds, some {}.", all.rounds(), minutes(all.estimate()))
+}
+
+fn minutes(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ ..100 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
+/// Resolves, with an error, once somebody wants this to end. What runs then is dropped, and its processes with it.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome?,
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted")
+}
+
+async fn run(options: &RunOptions) -> anyhow::Result<()> {
+    let runs = options.runs(1);
+    if runs.is_empty() {
+        bail!("none of these servers is measured under any of these loads");
+    }
+    machine::check_open_files(runs.iter().map(|(scene, _)| scene.connections()).max())?;
+    let mut kinds: Vec<Kind> = runs.iter().map(|(_, kind)| *kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in &kinds {
+        install::install(*kind).with_context(|| format!("cannot install {kind}"))?;
+    }
+    fs::create_dir_all(work_folder()).context("no folder to work in")?;
+    fs::copy(BUILT, hub()).with_context(|| format!("cannot copy {BUILT}"))?;
+    eprintln!("peers: some {}", minutes(options.estimate()));
+    let results = measure(options).await?;
+    if !options.quick {
+        println!("{}", report::measured(&results, &kinds));
+        println!("{}", report::against_targets(&results));
+        println!("{}", report::circumstances(&kinds, options.rounds()));
+    }
+    Ok(())
+}
+
+async fn measure(options: &RunOptions) -> anyhow::Result<Results> {
+    let mut results = Results::default();
+    for round in 1..=options.rounds() {
+        for (scene, kind) in options.runs(round) {
+            let outcome = loads::measure(&scene, kind, &work_folder()).await;
+            let outcome = outcome.with_context(|| format!("{} with {kind}", scene.id))?;
+            eprintln!("round {round}, {:9} {kind:15} {}", scene.id, scene.brief(&outcome));
+            if options.quick
+                && outcome.get(&Figure::DeliveredShare).is_some_and(|share| *share < 1.0)
+            {
+                bail!("{} with {kind}: so little is to be delivered whole", scene.id);
+            }
+            results.add(scene.id, kind, outcome);
+        }
+    }
+    Ok(results)
+}
