@@ -11,9 +11,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use crate::event_log::{Backlog, EventBatch};
-use crate::filter_group::FilterGroup;
 use crate::hub_core::{CreditNote, HubCore};
-use crate::match_index;
+use crate::match_index::{Candidate, Router};
 use crate::matches::InFlight;
 use crate::subscriber::SubscriberMessage;
 use crate::timer::Timer;
@@ -38,6 +37,7 @@ pub(crate) struct Collector;
 
 pub(crate) struct CollectorState {
     core: Arc<HubCore>,
+    router: Router,
     last_routed: Option<Instant>,
     timer: Option<Timer>,
 }
@@ -60,7 +60,7 @@ impl Actor for Collector {
         _myself: ActorRef<Self::Msg>,
         core: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(CollectorState { core, last_routed: None, timer: None })
+        Ok(CollectorState::new(core))
     }
 
     async fn handle(
@@ -88,6 +88,10 @@ impl Actor for Collector {
 }
 
 impl CollectorState {
+    fn new(core: Arc<HubCore>) -> Self {
+        Self { core, router: Router::default(), last_routed: None, timer: None }
+    }
+
     /// Sees to it that what is left will be routed.
     fn schedule(&mut self, myself: &ActorRef<CollectorMessage>) {
         // There may be room again, and no event may come that would bring the news.
@@ -137,18 +141,21 @@ impl CollectorState {
         self.core.ingest_room.add_permits(batch.bytes);
     }
 
-    /// Sends a batch to every subscriber that has not got it yet.
-    fn fan_out(&self, batch: &Arc<EventBatch>) {
+    /// Sends a batch to every subscriber that it may concern and that has not got it yet.
+    fn fan_out(&mut self, batch: &Arc<EventBatch>) {
+        let index = &self.core.groups.index;
+        index.keep_up();
+        let candidates = self.router.candidates(index, batch);
         let in_flight = InFlight::new(batch.events.len(), &self.core.in_flight);
         let credit = CreditNote::take(&self.core);
-        for group in match_index::candidates(&self.core.groups, batch) {
-            self.send_to_group(&group, batch, &in_flight, &credit);
+        for candidate in candidates {
+            self.send_to_group(candidate, batch, &in_flight, &credit);
         }
     }
 
     fn send_to_group(
         &self,
-        group: &FilterGroup,
+        Candidate { group, concern }: Candidate,
         batch: &Arc<EventBatch>,
         in_flight: &Arc<InFlight>,
         credit: &Arc<CreditNote>,
@@ -158,7 +165,7 @@ impl CollectorState {
         if waiting.peek().is_none() {
             return;
         }
-        let delivery = group.enqueue(batch, in_flight);
+        let delivery = group.enqueue(batch, concern, in_flight);
         for member in waiting {
             #[cfg(feature = "fault-injection")]
             self.core.faults.before_delivery();
@@ -180,7 +187,7 @@ mod tests {
     async fn it_goes_no_further_ahead_than_credit_goes() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
         core.log.accept([(Content::Given(NewEvent::new("a")), 100)], jiff::Timestamp::now());
-        let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
+        let collector = CollectorState::new(Arc::clone(&core));
         let mut notes = Vec::new();
         while core.credit.is_left() {
             assert!(matches!(collector.when_to_route(), When::Now));
@@ -195,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn event_dropped_while_it_goes_to_sleep_is_told() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
-        let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
+        let collector = CollectorState::new(Arc::clone(&core));
         assert!(core.claim_wake());
         core.drop_event();
         // Nothing is to be routed, and a wake was needed and has not come.
