@@ -179,9 +179,13 @@ impl CollectorState {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::config::HubConfig;
     use crate::event::{Content, NewEvent};
+    use crate::query::TraceQuery;
+    use crate::subscriber::{Member, SubscriberId};
 
     #[tokio::test]
     async fn it_goes_no_further_ahead_than_credit_goes() {
@@ -196,6 +200,62 @@ mod tests {
         assert!(matches!(collector.when_to_route(), When::Later));
         notes.pop();
         assert!(matches!(collector.when_to_route(), When::Now));
+    }
+
+    /// Counts the batches that it is sent.
+    struct Counter;
+
+    impl Actor for Counter {
+        type Msg = SubscriberMessage;
+        type State = Arc<AtomicUsize>;
+        type Arguments = Arc<AtomicUsize>;
+
+        async fn pre_start(
+            &self,
+            _myself: ActorRef<Self::Msg>,
+            count: Self::Arguments,
+        ) -> Result<Self::State, ActorProcessingErr> {
+            Ok(count)
+        }
+
+        async fn handle(
+            &self,
+            _myself: ActorRef<Self::Msg>,
+            message: Self::Msg,
+            count: &mut Self::State,
+        ) -> Result<(), ActorProcessingErr> {
+            assert!(matches!(message, SubscriberMessage::Deliver { .. }));
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn only_those_whom_a_batch_may_concern_are_sent_it() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        let mut collector = CollectorState::new(Arc::clone(&core));
+        let mut subscribers = Vec::new();
+        let queries = ["type=a", "type=b&follow=none", "type=c", "type=b&follow=none", ""];
+        for (id, query) in (0..).zip(queries) {
+            let group = core.groups.join(TraceQuery::parse(query, None).unwrap().filter);
+            let count = Arc::new(AtomicUsize::new(0));
+            let (actor, _) = Actor::spawn(None, Counter, Arc::clone(&count)).await.unwrap();
+            let member = Arc::new(Member::new(actor.clone(), core.log.seal()));
+            group.members().insert(SubscriberId(id), member);
+            subscribers.push((group, actor, count));
+        }
+        // Each a batch of its own. The third belongs to the span of the first.
+        for (kind, span) in [("a", "s"), ("b", "t"), ("d", "s"), ("d", "t")] {
+            let event = Content::Given(NewEvent::new(kind).span(span));
+            core.log.accept([(event, 100)], jiff::Timestamp::now());
+            collector.route_batch();
+        }
+        let mut counts = Vec::new();
+        for (_, actor, count) in &subscribers {
+            actor.drain_and_wait(None).await.unwrap();
+            counts.push(count.load(Ordering::SeqCst));
+        }
+        assert_eq!(counts, [2, 1, 0, 1, 4]);
     }
 
     #[cfg(feature = "tracing")]

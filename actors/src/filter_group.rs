@@ -161,23 +161,22 @@ impl GroupHandle {
         if let Some(matches) = delivery.matches.get() {
             return Arc::clone(matches);
         }
-        let mut evaluation = lock(&self.group.evaluation);
-        let Evaluation { follow, pending } = &mut *evaluation;
-        while let Some(next) = pending.front() {
-            let matches = self.evaluate_next(follow, next);
-            let is_it = std::ptr::eq(&raw const *next.delivery, delivery);
-            // With it goes the speculation: what has become of it stands in the index by now.
-            pending.pop_front();
-            if is_it {
-                return matches;
-            }
-        }
-        drop(evaluation);
-        // Somebody else evaluated it between the look and the lock.
+        self.catch_up();
         Arc::clone(delivery.matches.get().expect("what was put in line is evaluated in line"))
     }
 
-    fn evaluate_next(&self, follow: &mut FollowSet, next: &Pending) -> Arc<Matches> {
+    /// Evaluates all that is in line. A member that leaves does so for what it was sent: nobody else may ever ask.
+    pub(crate) fn catch_up(&self) {
+        let mut evaluation = lock(&self.group.evaluation);
+        let Evaluation { follow, pending } = &mut *evaluation;
+        while let Some(next) = pending.front() {
+            self.evaluate_next(follow, next);
+            // With it goes the speculation: what has become of it stands in the index by now.
+            pending.pop_front();
+        }
+    }
+
+    fn evaluate_next(&self, follow: &mut FollowSet, next: &Pending) {
         let Delivery { batch, in_flight, matches } = &*next.delivery;
         let mut events = Vec::new();
         for event in next.concern.events.iter().map(|index| &batch.events[*index as usize]) {
@@ -189,8 +188,7 @@ impl GroupHandle {
                 events.push(Arc::clone(event));
             }
         }
-        let evaluated = || Arc::new(Matches::new(events, Some(Arc::clone(in_flight))));
-        Arc::clone(matches.get_or_init(evaluated))
+        matches.get_or_init(|| Arc::new(Matches::new(events, Some(Arc::clone(in_flight)))));
     }
 
     /// An empty set of what is followed, for a replay.

@@ -24,6 +24,8 @@ mod needles;
 mod networks;
 mod router;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 pub use filter_index::FilterIndex;
 use followers::Followers;
@@ -154,29 +156,59 @@ impl MatchIndex {
     /// Indexes all groups that there are now.
     fn build(&self) {
         let begun = Instant::now();
+        self.install(self.plan().build(FEW));
+        let took = begun.elapsed();
+        lock(&self.state).next_build = Some(begun + took + (REST * took).max(MIN_REST));
+    }
+
+    /// What is to be built.
+    fn plan(&self) -> Plan {
         let state = lock(&self.state);
         let replaces_old = state.is_old_outgrown();
         let replaced = [Some(&state.young), replaces_old.then_some(&state.old)];
         let known = replaced.into_iter().flatten().flat_map(|generation| &generation.groups);
-        let known: Vec<Weak<FilterGroup>> = known.chain(state.recent.values()).cloned().collect();
-        drop(state);
-        let groups: Vec<Arc<FilterGroup>> = known.iter().filter_map(Weak::upgrade).collect();
-        let is_few = replaces_old && groups.len() <= FEW;
-        let generation = if is_few { Generation::default() } else { Generation::new(&groups) };
+        Plan { groups: known.chain(state.recent.values()).cloned().collect(), replaces_old }
+    }
+
+    fn install(&self, built: Built) {
+        let Built { generation, groups, replaces_old } = built;
         let mut state = lock(&self.state);
-        let replaced = state.replace(Arc::new(generation), replaces_old);
         for group in &groups {
-            if is_few {
-                state.recent.insert(group.serial, Arc::downgrade(group));
-            } else {
-                state.recent.remove(&group.serial);
-            }
+            match &generation {
+                Some(_) => state.recent.remove(&group.serial),
+                None => state.recent.insert(group.serial, Arc::downgrade(group)),
+            };
         }
-        let took = begun.elapsed();
-        state.next_build = Some(begun + took + (REST * took).max(MIN_REST));
+        let replaced = state.replace(generation.unwrap_or_default(), replaces_old);
         drop(state);
         // After the lock: there may be much to free, and some of the groups may have gone meanwhile.
         drop((replaced, groups));
+    }
+}
+
+/// What is to be built: the groups of the young generation, or of both, and the newcomers.
+#[derive(Debug)]
+struct Plan {
+    groups: Vec<Weak<FilterGroup>>,
+    replaces_old: bool,
+}
+
+/// What has been built of a [`Plan`].
+#[derive(Debug)]
+struct Built {
+    /// `None` if there are so few groups that they are better asked one by one.
+    generation: Option<Arc<Generation>>,
+    /// Those that were still there.
+    groups: Vec<Arc<FilterGroup>>,
+    replaces_old: bool,
+}
+
+impl Plan {
+    fn build(self, few: usize) -> Built {
+        let groups: Vec<Arc<FilterGroup>> = self.groups.iter().filter_map(Weak::upgrade).collect();
+        let is_worth_it = groups.len() > few || !self.replaces_old;
+        let generation = is_worth_it.then(|| Arc::new(Generation::new(&groups)));
+        Built { generation, groups, replaces_old: self.replaces_old }
     }
 }
 
@@ -187,7 +219,8 @@ impl State {
     }
 
     fn is_half_gone(&self) -> bool {
-        self.gone > FEW + (self.old.groups.len() + self.young.groups.len()) / 2
+        let indexed = self.old.groups.len() + self.young.groups.len();
+        self.gone > FEW.max(indexed / 2)
     }
 
     fn is_old_outgrown(&self) -> bool {
