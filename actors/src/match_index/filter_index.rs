@@ -38,7 +38,7 @@ pub struct FilterIndex {
 impl FilterIndex {
     /// Arranges filters, which from now on go by their numbers, from 0.
     ///
-    /// Takes some microseconds and 100 bytes a filter, and less than a second and 300 MB whatever the filters are.
+    /// That takes about three microseconds and 600 bytes a filter, of which 160 remain.
     pub fn build<'a>(filters: impl Iterator<Item = &'a Filter> + Clone) -> Self {
         let popularity = Popularity::of(filters.clone());
         let mut index = Self::default();

@@ -158,28 +158,37 @@ impl Following {
 /// evaluated, or if they never are.
 #[derive(Debug)]
 pub(crate) struct Speculation {
-    followers: Arc<Followers>,
     serial: u64,
     subjects: Vec<u64>,
+    /// As soon as there are subjects: most batches go to many groups, and have none for them.
+    followers: Option<Arc<Followers>>,
 }
 
 impl Speculation {
-    pub(super) fn new(followers: &Arc<Followers>, serial: u64) -> Self {
-        Self { followers: Arc::clone(followers), serial, subjects: Vec::new() }
+    pub(super) fn new(serial: u64) -> Self {
+        Self { serial, subjects: Vec::new(), followers: None }
     }
 
-    pub(super) fn add(&mut self, group: &Weak<FilterGroup>, subject: u64) {
+    pub(super) fn add(
+        &mut self,
+        followers: &Arc<Followers>,
+        group: &Weak<FilterGroup>,
+        subject: u64,
+    ) {
         // The events of a span mostly come one after the other.
         if self.subjects.last() != Some(&subject) {
-            self.followers.add(group, self.serial, subject);
+            followers.add(group, self.serial, subject);
             self.subjects.push(subject);
+            self.followers.get_or_insert_with(|| Arc::clone(followers));
         }
     }
 }
 
 impl Drop for Speculation {
     fn drop(&mut self) {
-        self.subjects.iter().for_each(|subject| self.followers.take(self.serial, *subject));
+        if let Some(followers) = &self.followers {
+            self.subjects.iter().for_each(|subject| followers.take(self.serial, *subject));
+        }
     }
 }
 
@@ -210,8 +219,10 @@ mod tests {
     #[test]
     fn what_was_speculated_is_taken_back() {
         let followers = Arc::new(Followers::new(RandomState::new()));
-        let mut speculation = Speculation::new(&followers, 1);
-        [7, 7, 8].into_iter().for_each(|subject| speculation.add(&Weak::new(), subject));
+        let mut speculation = Speculation::new(1);
+        for subject in [7, 7, 8] {
+            speculation.add(&followers, &Weak::new(), subject);
+        }
         followers.add(&Weak::new(), 1, 7);
         drop(speculation);
         assert_eq!((is_followed_by(&followers, 7), is_followed_by(&followers, 8)), (1, 0));

@@ -8,13 +8,34 @@ use aho_corasick::{Anchored, PatternID};
 
 use super::filter_index::Found;
 
-/// What is longer is found by its end: to find a filter once too often costs asking it. Bounds both the automaton and
-/// how many texts can end at one place of an event.
+/// What is longer is looked for by its end alone: to find a filter once too often costs asking it. Bounds how many texts
+/// can end at one place of an event, which the automaton lists for each of its states.
 const LONGEST: usize = 64;
 
-/// How many bytes all distinct texts may have. Each may become a state of the automaton: 24 bytes, and four times that
-/// while it is built. It is enough for 100,000 filters of 40 bytes each.
-const MAX_BYTES: usize = 4 << 20;
+/// How many states the automaton may have, one for each byte that no other text has before it. Each takes 10 bytes or
+/// more, and six times that and half a microsecond while it is built. It is enough for 100,000 texts with ten bytes each
+/// that tell them apart; what goes beyond, [`Length`]s spare.
+const MAX_STATES: usize = 1 << 20;
+
+/// How much of its texts is looked for, the more the better. The last one is always short enough.
+const LENGTHS: [Length; 9] = [
+    Length { longest: LONGEST, apart: LONGEST },
+    Length { longest: LONGEST, apart: 8 },
+    Length { longest: LONGEST, apart: 4 },
+    Length { longest: LONGEST, apart: 2 },
+    Length { longest: 32, apart: 2 },
+    Length { longest: 16, apart: 2 },
+    Length { longest: 8, apart: 2 },
+    Length { longest: 4, apart: 2 },
+    Length { longest: 1, apart: 2 },
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    longest: usize,
+    /// How many bytes beyond those that it has in common with any other.
+    apart: usize,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Needles {
@@ -38,18 +59,13 @@ impl Needles {
     }
 
     /// Returns the filters that cannot be found by their texts.
-    pub(super) fn build(&mut self, mut needles: HashMap<Box<[u8]>, Found>) -> Found {
-        let mut longest = LONGEST;
-        while needles.keys().map(|needle| needle.len()).sum::<usize>() > MAX_BYTES {
-            longest /= 2;
-            needles = shorten(needles, longest);
-        }
+    pub(super) fn build(&mut self, needles: HashMap<Box<[u8]>, Found>) -> Found {
         if needles.is_empty() {
             return Found::new();
         }
-        let (needles, found): (Vec<Box<[u8]>>, Vec<Found>) = needles.into_iter().unzip();
+        let (texts, found) = shorten(needles.into_iter().collect());
         // A prefilter does not serve a search that goes through every byte.
-        match NFA::builder().prefilter(false).build(needles) {
+        match NFA::builder().prefilter(false).build(texts) {
             Ok(automaton) => {
                 (self.automaton, self.found) = (Some(automaton), found);
                 Found::new()
@@ -117,12 +133,52 @@ fn end(text: &[u8], longest: usize) -> &[u8] {
     &text[text.len().saturating_sub(longest)..]
 }
 
-fn shorten(needles: HashMap<Box<[u8]>, Found>, longest: usize) -> HashMap<Box<[u8]>, Found> {
-    let mut shorter: HashMap<Box<[u8]>, Found> = HashMap::new();
-    for (needle, found) in needles {
-        shorter.entry(end(&needle, longest).into()).or_default().extend(found);
+/// As much of each text as there can be states for, from its beginning, and who is found by it.
+fn shorten(mut needles: Vec<(Box<[u8]>, Found)>) -> (Vec<Box<[u8]>>, Vec<Found>) {
+    needles.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let lengths = lengths(&needles);
+    let (mut texts, mut all_found): (Vec<Box<[u8]>>, Vec<Found>) = Default::default();
+    for ((text, found), length) in needles.into_iter().zip(lengths) {
+        match (texts.last(), all_found.last_mut()) {
+            (Some(last), Some(same)) if **last == text[..length] => same.extend(found),
+            _ => {
+                texts.push(text[..length].into());
+                all_found.push(found);
+            }
+        }
     }
-    shorter
+    (texts, all_found)
+}
+
+/// How much of each text, which come in order, there can be states for.
+fn lengths(needles: &[(Box<[u8]>, Found)]) -> Vec<usize> {
+    let pairs = needles.windows(2).map(|pair| common(&pair[0].0, &pair[1].0));
+    // With the text before it, and, one place further, with the text after it.
+    let shared: Vec<usize> = std::iter::once(0).chain(pairs).chain([0]).collect();
+    let mut lengths = Vec::new();
+    for length in LENGTHS {
+        let of_one = |(index, (text, _)): (usize, &(Box<[u8]>, Found))| {
+            let apart = shared[index].max(shared[index + 1]) + length.apart;
+            text.len().min(length.longest).min(apart)
+        };
+        lengths = needles.iter().enumerate().map(of_one).collect();
+        if count_states(&lengths, &shared) <= MAX_STATES {
+            break;
+        }
+    }
+    lengths
+}
+
+/// How many bytes two texts have in common.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// How many states an automaton has for texts of these lengths, in order.
+fn count_states(lengths: &[usize], shared: &[usize]) -> usize {
+    let before = std::iter::once(&0).chain(lengths);
+    let all = lengths.iter().zip(before).zip(shared);
+    all.map(|((length, before), shared)| length - length.min(before).min(shared)).sum()
 }
 
 #[cfg(test)]
@@ -166,12 +222,35 @@ mod tests {
         assert_eq!(reports, LONGEST);
     }
 
+    #[track_caller]
+    fn check_states(texts: impl Iterator<Item = String>, at_most: usize) -> Needles {
+        let needles = build(texts);
+        let memory = needles.automaton.as_ref().unwrap().memory_usage();
+        assert!(memory < at_most << 20, "{memory}");
+        needles
+    }
+
+    #[test]
+    fn needles_are_shortened_to_what_tells_them_apart() {
+        let number = |n: usize| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let texts = (0..50_000).map(|n| format!("{:016x}-and-so-on-and-so-on", number(n)));
+        let needles = check_states(texts, 10);
+        assert_eq!(needles.found.len(), 50_000);
+        let haystack = format!("{:016x}-and-so-on-and-so-on", number(33_333));
+        assert_eq!(find(&needles, &haystack), [33_333]);
+    }
+
     #[test]
     fn needles_beyond_all_bounds_are_shortened_and_found() {
-        let needle = |number: usize| format!("{:a>1000}{number:b>20}", "");
-        let needles = build((0..100_000).map(needle));
-        let automaton = needles.automaton.as_ref().unwrap();
-        assert!(automaton.memory_usage() < 150 << 20, "{}", automaton.memory_usage());
-        assert!(find(&needles, &needle(77_777)).contains(&77_777));
+        let number = |n: usize| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let text =
+            |n: usize| format!("{:016x}{}", number(n / 2), ["a", "b"][n % 2].repeat(40 + n % 2));
+        let needles = check_states((0..60_000).map(text), 100);
+        assert!(find(&needles, &text(33_333)).contains(&33_333));
+        // With all but their ends in common, twice over.
+        let text = |n: usize| format!("{:016x}{}{}", number(n / 2), "a".repeat(47), n % 2);
+        let needles = check_states((0..60_000).map(text), 100);
+        assert!(find(&needles, &text(33_333)).contains(&33_333));
+        assert!(find(&needles, "b").is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::followers::{Followers, Speculation, Subjects};
-use super::terms::EventTerms;
+use super::terms::{EventTerms, Needs};
 use super::{MatchIndex, View};
 use crate::event::Event;
 use crate::event_log::EventBatch;
@@ -77,7 +77,7 @@ impl Router {
             return;
         }
         let needs = view.generations.iter().map(|generation| generation.filters.needs());
-        self.terms.read(asked.event, needs.fold(Default::default(), super::terms::Needs::and));
+        self.terms.read(asked.event, needs.fold(Needs::default(), Needs::and));
         for generation in &view.generations {
             generation.filters.find(&mut self.terms, |number| {
                 if let Some(group) = generation.group(number) {
@@ -112,15 +112,14 @@ struct Candidates<'a> {
 impl Candidates<'_> {
     /// A group that may want the event because it matches: then it follows its span or trace from here on.
     fn found(&mut self, group: Arc<FilterGroup>, asked: &mut Asked<'_>) {
+        let followers = self.followers;
         let subject = match group.filter().follow() {
             Follow::None => None,
-            follow @ (Follow::Span | Follow::Trace) => {
-                asked.subjects(self.followers).chosen_by(follow)
-            }
+            follow @ (Follow::Span | Follow::Trace) => asked.subjects(followers).chosen_by(follow),
         };
-        let candidate = self.candidate(group, asked.position);
+        let Candidate { group, concern } = self.candidate(group, asked.position);
         if let Some(subject) = subject {
-            candidate.concern.speculation.add(&Arc::downgrade(&candidate.group), subject);
+            concern.speculation.add(followers, &Arc::downgrade(group), subject);
         }
     }
 
@@ -137,7 +136,7 @@ impl Candidates<'_> {
             self.list.len()
         });
         if index == self.list.len() {
-            let speculation = Speculation::new(self.followers, group.serial);
+            let speculation = Speculation::new(group.serial);
             let concern = Concern { events: Vec::new(), speculation };
             self.list.push(Candidate { group, concern });
         }

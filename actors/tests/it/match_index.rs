@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,11 +11,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use telemetry_hub_actors::{
-    Delivered, Event, Fault, Filter, Follow, HubConfig, HubHandle, Subscription, TraceQuery,
-    event::json,
+    Delivered, Event, Fault, Filter, Follow, HubConfig, HubHandle, NewEvent, Subscription,
+    TraceQuery, event::json,
 };
+use tokio::sync::Semaphore;
 
-use crate::harness::{eventually, eventually_stats, patiently, start, subscribe};
+use crate::harness::{
+    eventually, eventually_stats, numbered, numbers, patiently, read_replay, read_until, start,
+    subscribe,
+};
 use crate::nasty;
 
 /// Matches every event.
@@ -248,15 +253,52 @@ fn some_life() -> impl Strategy<Value = (Bounds, Vec<Action>)> {
 #[test]
 fn every_subscriber_gets_what_its_filter_would_make_of_every_event() {
     let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
-    let mut count = std::sync::atomic::AtomicUsize::new(0);
+    let count = AtomicUsize::new(0);
     let result = TestRunner::new(config).run(&some_life(), |(bounds, actions)| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         let came = runtime.block_on(live_through(bounds, actions));
-        count.fetch_add(came, std::sync::atomic::Ordering::Relaxed);
+        count.fetch_add(came, Ordering::Relaxed);
         Ok(())
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
     // Were there hardly any, the property would say hardly anything.
-    assert!(*count.get_mut() > 10_000, "only {count:?} events came");
+    let count = count.into_inner();
+    assert!(count > 10_000, "only {count} events came");
+}
+
+/// What a newcomer's replay has found worth following is followed from its first live event on, whatever is routed while
+/// it joins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn newcomer_that_replays_under_load_follows_without_a_hole() {
+    const NEWCOMERS: u64 = 40;
+    const EVENTS: u64 = 100;
+    let hub = start(HubConfig { linger: Duration::ZERO, ..HubConfig::default() }).await;
+    let begin = NewEvent { kind: Some("begin".into()), ..numbered(0).span("s") };
+    hub.ingest(vec![begin]).await.unwrap();
+    let room = Arc::new(Semaphore::new(0));
+    let (source, permits) = (hub.clone(), Arc::clone(&room));
+    let flow = tokio::spawn(async move {
+        for number in 1..=NEWCOMERS * EVENTS {
+            permits.acquire().await.unwrap().forget();
+            source.ingest(vec![numbered(number).span("s")]).await.unwrap();
+        }
+    });
+    let mut readers = Vec::new();
+    for newcomer in 0..NEWCOMERS {
+        // So many come while it joins; it is the only one with its filter.
+        room.add_permits(EVENTS as usize);
+        let query = format!("type=begin&type=newcomer-{newcomer}&since=1h");
+        let mut subscription = subscribe(&hub, &query).await;
+        let replayed = numbers(&read_replay(&mut subscription).await);
+        readers.push((subscription, replayed));
+    }
+    flow.await.unwrap();
+    for (mut subscription, mut seen) in readers {
+        let last = NEWCOMERS * EVENTS;
+        if seen.last() != Some(&last) {
+            seen.extend(numbers(&read_until(&mut subscription, last).await));
+        }
+        assert_eq!(seen, (0..=last).collect::<Vec<_>>());
+    }
 }
