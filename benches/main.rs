@@ -4,6 +4,7 @@ mod fanout;
 mod filter;
 mod ingest;
 mod layer;
+mod match_index;
 mod otlp;
 mod recorder;
 mod sample;
@@ -15,6 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 criterion::criterion_main!(
     filter::benches,
+    match_index::benches,
     sse::benches,
     ingest::benches,
     otlp::benches,

@@ -11,9 +11,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use crate::event_log::{Backlog, EventBatch};
-use crate::filter_group::FilterGroup;
 use crate::hub_core::{CreditNote, HubCore};
-use crate::match_index;
+use crate::match_index::{Candidate, Router};
 use crate::matches::InFlight;
 use crate::subscriber::SubscriberMessage;
 use crate::timer::Timer;
@@ -38,6 +37,7 @@ pub(crate) struct Collector;
 
 pub(crate) struct CollectorState {
     core: Arc<HubCore>,
+    router: Router,
     last_routed: Option<Instant>,
     timer: Option<Timer>,
 }
@@ -60,7 +60,7 @@ impl Actor for Collector {
         _myself: ActorRef<Self::Msg>,
         core: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(CollectorState { core, last_routed: None, timer: None })
+        Ok(CollectorState::new(core))
     }
 
     async fn handle(
@@ -88,6 +88,10 @@ impl Actor for Collector {
 }
 
 impl CollectorState {
+    fn new(core: Arc<HubCore>) -> Self {
+        Self { core, router: Router::default(), last_routed: None, timer: None }
+    }
+
     /// Sees to it that what is left will be routed.
     fn schedule(&mut self, myself: &ActorRef<CollectorMessage>) {
         // There may be room again, and no event may come that would bring the news.
@@ -137,18 +141,21 @@ impl CollectorState {
         self.core.ingest_room.add_permits(batch.bytes);
     }
 
-    /// Sends a batch to every subscriber that has not got it yet.
-    fn fan_out(&self, batch: &Arc<EventBatch>) {
+    /// Sends a batch to every subscriber that it may concern and that has not got it yet.
+    fn fan_out(&mut self, batch: &Arc<EventBatch>) {
+        let index = &self.core.groups.index;
+        index.keep_up();
+        let candidates = self.router.candidates(index, batch);
         let in_flight = InFlight::new(batch.events.len(), &self.core.in_flight);
         let credit = CreditNote::take(&self.core);
-        for group in match_index::candidates(&self.core.groups, batch) {
-            self.send_to_group(&group, batch, &in_flight, &credit);
+        for candidate in candidates {
+            self.send_to_group(candidate, batch, &in_flight, &credit);
         }
     }
 
     fn send_to_group(
         &self,
-        group: &FilterGroup,
+        Candidate { group, concern }: Candidate,
         batch: &Arc<EventBatch>,
         in_flight: &Arc<InFlight>,
         credit: &Arc<CreditNote>,
@@ -158,7 +165,7 @@ impl CollectorState {
         if waiting.peek().is_none() {
             return;
         }
-        let delivery = group.enqueue(batch, in_flight);
+        let delivery = group.enqueue(batch, concern, in_flight);
         for member in waiting {
             #[cfg(feature = "fault-injection")]
             self.core.faults.before_delivery();
@@ -172,15 +179,19 @@ impl CollectorState {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::config::HubConfig;
     use crate::event::{Content, NewEvent};
+    use crate::query::TraceQuery;
+    use crate::subscriber::{Member, SubscriberId};
 
     #[tokio::test]
     async fn it_goes_no_further_ahead_than_credit_goes() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
         core.log.accept([(Content::Given(NewEvent::new("a")), 100)], jiff::Timestamp::now());
-        let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
+        let collector = CollectorState::new(Arc::clone(&core));
         let mut notes = Vec::new();
         while core.credit.is_left() {
             assert!(matches!(collector.when_to_route(), When::Now));
@@ -191,11 +202,67 @@ mod tests {
         assert!(matches!(collector.when_to_route(), When::Now));
     }
 
+    /// Counts the batches that it is sent.
+    struct Counter;
+
+    impl Actor for Counter {
+        type Msg = SubscriberMessage;
+        type State = Arc<AtomicUsize>;
+        type Arguments = Arc<AtomicUsize>;
+
+        async fn pre_start(
+            &self,
+            _myself: ActorRef<Self::Msg>,
+            count: Self::Arguments,
+        ) -> Result<Self::State, ActorProcessingErr> {
+            Ok(count)
+        }
+
+        async fn handle(
+            &self,
+            _myself: ActorRef<Self::Msg>,
+            message: Self::Msg,
+            count: &mut Self::State,
+        ) -> Result<(), ActorProcessingErr> {
+            assert!(matches!(message, SubscriberMessage::Deliver { .. }));
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn only_those_whom_a_batch_may_concern_are_sent_it() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        let mut collector = CollectorState::new(Arc::clone(&core));
+        let mut subscribers = Vec::new();
+        let queries = ["type=a", "type=b&follow=none", "type=c", "type=b&follow=none", ""];
+        for (id, query) in (0..).zip(queries) {
+            let group = core.groups.join(TraceQuery::parse(query, None).unwrap().filter);
+            let count = Arc::new(AtomicUsize::new(0));
+            let (actor, _) = Actor::spawn(None, Counter, Arc::clone(&count)).await.unwrap();
+            let member = Arc::new(Member::new(actor.clone(), core.log.seal()));
+            group.members().insert(SubscriberId(id), member);
+            subscribers.push((group, actor, count));
+        }
+        // Each a batch of its own. The third belongs to the span of the first.
+        for (kind, span) in [("a", "s"), ("b", "t"), ("d", "s"), ("d", "t")] {
+            let event = Content::Given(NewEvent::new(kind).span(span));
+            core.log.accept([(event, 100)], jiff::Timestamp::now());
+            collector.route_batch();
+        }
+        let mut counts = Vec::new();
+        for (_, actor, count) in &subscribers {
+            actor.drain_and_wait(None).await.unwrap();
+            counts.push(count.load(Ordering::SeqCst));
+        }
+        assert_eq!(counts, [2, 1, 0, 1, 4]);
+    }
+
     #[cfg(feature = "tracing")]
     #[tokio::test]
     async fn event_dropped_while_it_goes_to_sleep_is_told() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
-        let collector = CollectorState { core: Arc::clone(&core), last_routed: None, timer: None };
+        let collector = CollectorState::new(Arc::clone(&core));
         assert!(core.claim_wake());
         core.drop_event();
         // Nothing is to be routed, and a wake was needed and has not come.

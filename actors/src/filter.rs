@@ -10,11 +10,14 @@ use crate::key::{Key, PathProgress};
 use crate::level::Level;
 use crate::value::{Object, Value};
 
+mod handle;
 mod parse;
 mod text;
 
+pub(crate) use handle::Handle;
 pub(crate) use parse::FilterBuilder;
 use text::Text;
+pub(crate) use text::{ExactNumber, address};
 
 /// A filter that cannot be wrong. Two filters that ask for the same in other words are equal.
 #[derive(Debug, Clone)]
@@ -105,11 +108,22 @@ impl fmt::Display for Filter {
 impl Follow {
     /// What an event must share with one that matched to pass as well, and whether it has it.
     pub(crate) fn subject(self, event: &Event) -> Option<&str> {
-        let content = event.content();
+        match self {
+            // An event that was taken down is not put in words for this.
+            Self::None => None,
+            Self::Span | Self::Trace => {
+                let content = event.content();
+                self.choose(content.span_id.as_deref(), content.trace_id.as_deref())
+            }
+        }
+    }
+
+    /// Which of an event's span and trace it is.
+    pub(crate) fn choose<T>(self, span: Option<T>, trace: Option<T>) -> Option<T> {
         match self {
             Self::None => None,
-            Self::Span => content.span_id.as_deref(),
-            Self::Trace => content.trace_id.as_deref().or(content.span_id.as_deref()),
+            Self::Span => span,
+            Self::Trace => trace.or(span),
         }
     }
 
@@ -148,7 +162,7 @@ impl KeyFilter {
 }
 
 /// The built-in fields that an event has, by their canonical keys.
-fn fields(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+pub(crate) fn fields(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     let content = event.content();
     [
         ("type", content.kind.as_deref()),

@@ -23,15 +23,21 @@ pub(crate) struct FollowSet {
     order: VecDeque<u64>,
 }
 
+/// What became of a set: whom it follows now, and whom no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) followed: u64,
+    pub(crate) forgotten: Option<u64>,
+}
+
 impl FollowSet {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let since = HashMap::new();
-        Self { capacity, hasher: RandomState::new(), since, order: VecDeque::new() }
+    pub(crate) fn new(capacity: usize, hasher: RandomState) -> Self {
+        Self { capacity, hasher, since: HashMap::new(), order: VecDeque::new() }
     }
 
     /// An empty set that can be merged into this one later.
     pub(crate) fn sibling(&self) -> Self {
-        Self { hasher: self.hasher.clone(), ..Self::new(self.capacity) }
+        Self::new(self.capacity, self.hasher.clone())
     }
 
     /// The events that match, and those that belong to what has matched before, here or in the other set.
@@ -41,46 +47,59 @@ impl FollowSet {
         events: &[Arc<Event>],
         other: Option<&Self>,
     ) -> Vec<Arc<Event>> {
-        let wanted = |event: &&Arc<Event>| {
-            let subject = filter.follow().subject(event).map(|id| self.hasher.hash_one(id));
-            let matches = filter.matches(event);
-            let Some(subject) = subject else {
-                return matches;
-            };
-            if matches {
-                self.insert(subject, event.offset);
-                return true;
-            }
-            self.follows(subject, event.offset)
-                || other.is_some_and(|other| other.follows(subject, event.offset))
+        events.iter().filter(|event| self.wants(filter, event, other).0).cloned().collect()
+    }
+
+    /// Whether an event matches, or belongs to what has matched before, here or in the other set; and what this did to
+    /// this set.
+    pub(crate) fn wants(
+        &mut self,
+        filter: &Filter,
+        event: &Event,
+        other: Option<&Self>,
+    ) -> (bool, Option<Change>) {
+        let matches = filter.matches(event);
+        let Some(subject) = filter.follow().subject(event).map(|id| self.hasher.hash_one(id))
+        else {
+            return (matches, None);
         };
-        events.iter().filter(wanted).cloned().collect()
+        if matches {
+            return (true, self.insert(subject, event.offset));
+        }
+        let follows = self.follows(subject, event.offset)
+            || other.is_some_and(|other| other.follows(subject, event.offset));
+        (follows, None)
+    }
+
+    /// Whom it follows.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = u64> {
+        self.order.iter().copied()
     }
 
     fn follows(&self, subject: u64, offset: u64) -> bool {
         self.since.get(&subject).is_some_and(|since| *since <= offset)
     }
 
-    fn insert(&mut self, subject: u64, offset: u64) {
+    fn insert(&mut self, subject: u64, offset: u64) -> Option<Change> {
         if let Some(since) = self.since.get_mut(&subject) {
             *since = offset.min(*since);
-            return;
+            return None;
         }
-        if self.order.len() >= self.capacity
-            && let Some(oldest) = self.order.pop_front()
-        {
+        let forgotten =
+            if self.order.len() >= self.capacity { self.order.pop_front() } else { None };
+        if let Some(oldest) = forgotten {
             self.since.remove(&oldest);
         }
         self.since.insert(subject, offset);
         self.order.push_back(subject);
+        Some(Change { followed: subject, forgotten })
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for subject in &other.order {
-            if let Some(offset) = other.since.get(subject) {
-                self.insert(*subject, *offset);
-            }
-        }
+    /// Follows also whom the other follows.
+    pub(crate) fn merge(&mut self, other: &Self) -> Vec<Change> {
+        let since = |subject| other.since.get(&subject).map(|since| (subject, *since));
+        let others = other.subjects().filter_map(since);
+        others.filter_map(|(subject, offset)| self.insert(subject, offset)).collect()
     }
 }
 
@@ -90,10 +109,10 @@ mod tests {
 
     #[test]
     fn oldest_is_forgotten_first() {
-        let mut set = FollowSet::new(2);
-        for (subject, offset) in [(1, 10), (2, 20), (1, 25), (3, 30)] {
-            set.insert(subject, offset);
-        }
+        let mut set = FollowSet::new(2, RandomState::new());
+        let changes = [(1, 10), (2, 20), (1, 25), (3, 30)].map(|(s, offset)| set.insert(s, offset));
+        let change = |followed, forgotten| Some(Change { followed, forgotten });
+        assert_eq!(changes, [change(1, None), change(2, None), None, change(3, Some(1))]);
         assert!(!set.follows(1, 99));
         assert!(set.follows(2, 20) && set.follows(3, 30));
         assert_eq!((set.since.len(), set.order.len()), (2, 2));
@@ -101,13 +120,13 @@ mod tests {
 
     #[test]
     fn what_came_before_is_not_followed() {
-        let mut set = FollowSet::new(2);
-        set.insert(1, 10);
+        let mut set = FollowSet::new(2, RandomState::new());
+        assert!(set.insert(1, 10).is_some());
         assert!(!set.follows(1, 9));
         assert!(set.follows(1, 10) && set.follows(1, 11));
         let mut earlier = set.sibling();
-        earlier.insert(1, 5);
-        set.merge(&earlier);
+        assert!(earlier.insert(1, 5).is_some());
+        assert_eq!(set.merge(&earlier), []);
         assert!(set.follows(1, 5) && !set.follows(1, 4));
     }
 }

@@ -93,6 +93,52 @@ impl PathProgress<'_> {
     }
 }
 
+/// The canonical key of a member, hashed while one walks down to it: that of a nested member is that of its path.
+///
+/// Carried down as [`PathProgress`] is. Whoever makes two keys collide gains nothing: they are compared in the end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyHash {
+    /// FNV-1a, which goes on from any point.
+    hash: u64,
+    form: CanonicalForm,
+}
+
+impl KeyHash {
+    const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
+
+    /// Outside of all objects.
+    pub(crate) fn start() -> Self {
+        Self { hash: Self::EMPTY, form: CanonicalForm::default() }
+    }
+
+    /// Goes on over the name of a member.
+    pub(crate) fn over(mut self, name: &str) -> Self {
+        let hash = &mut self.hash;
+        self.form.append(name, |c| *hash = fnv_1a(*hash, c.encode_utf8(&mut [0; 4])));
+        self
+    }
+
+    /// Goes on inside the object that the last name names.
+    pub(crate) fn inside(mut self) -> Self {
+        self.form.push('.', "");
+        self
+    }
+
+    /// That of a key.
+    pub(crate) fn of(key: &Key) -> u64 {
+        fnv_1a(Self::EMPTY, key.as_str())
+    }
+
+    /// The same for all spellings of a key.
+    pub(crate) fn value(self) -> u64 {
+        self.hash
+    }
+}
+
+fn fnv_1a(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Makes the canonical form of a name, character by character.
 #[derive(Debug, Clone, Copy, Default)]
 struct CanonicalForm {
@@ -123,18 +169,22 @@ impl CanonicalForm {
         self.gap = false;
         Step::Letter { dash }
     }
+
+    /// Hands over the canonical form of a name, character by character.
+    fn append(&mut self, name: &str, mut add: impl FnMut(char)) {
+        let mut characters = name.chars();
+        while let Some(c) = characters.next() {
+            if let Step::Letter { dash } = self.push(c, characters.as_str()) {
+                dash.then_some('-').into_iter().chain(c.to_lowercase()).for_each(&mut add);
+            }
+        }
+    }
 }
 
 /// The canonical form of a name.
 fn canonical(name: &str) -> String {
-    let (mut form, mut characters) = (CanonicalForm::default(), name.chars());
     let mut canonical = String::with_capacity(name.len());
-    while let Some(c) = characters.next() {
-        if let Step::Letter { dash } = form.push(c, characters.as_str()) {
-            canonical.extend(dash.then_some('-'));
-            canonical.extend(c.to_lowercase());
-        }
-    }
+    CanonicalForm::default().append(name, |c| canonical.push(c));
     canonical
 }
 
@@ -181,7 +231,11 @@ mod tests {
             let (last, parents) = path.split_last().unwrap();
             let start = Some(key.path());
             let inside = parents.iter().fold(start, |at, name| Some(at?.over(name)?.inside()));
-            inside.and_then(|at| at.over(last)).is_some_and(|at| at.is_complete())
+            let hash = parents.iter().fold(KeyHash::start(), |at, name| at.over(name).inside());
+            let hashes_alike = hash.over(last).value() == KeyHash::of(&key);
+            let is_it = inside.and_then(|at| at.over(last)).is_some_and(|at| at.is_complete());
+            assert_eq!(hashes_alike, is_it, "{key} {path:?}");
+            is_it
         };
         assert!(matches("result-dkim-type", &["result", "dkimType"]));
         assert!(matches("result.dkim.type", &["resultDKIM", "type"]));

@@ -79,6 +79,7 @@ pub use key::Key;
 #[cfg(feature = "tracing")]
 pub use layer::HubLayer;
 pub use level::Level;
+pub use match_index::{EventTerms, FilterIndex};
 pub use measurement::{
     Bucket, Distribution, Measurement, MeasurementError, MetricKind, Shape, Source,
 };

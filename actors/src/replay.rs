@@ -101,6 +101,7 @@ impl Replayer {
             return Step::Again;
         }
         let mut members = group.members();
+        let _watch = group.watch();
         let page = log.read(self.position, PAGE_BYTES);
         if !page.is_last {
             return Step::Again;

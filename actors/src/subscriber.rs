@@ -199,6 +199,7 @@ impl SubscriberState {
 
     fn leave(&self) {
         self.group.members().remove(&self.id);
+        self.group.catch_up();
     }
 }
 

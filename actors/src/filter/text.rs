@@ -42,6 +42,18 @@ impl Text {
         &self.raw
     }
 
+    pub(super) fn network(&self) -> Option<IpNet> {
+        self.network
+    }
+
+    pub(super) fn number(&self) -> Option<ExactNumber> {
+        self.number
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        self.boolean
+    }
+
     /// Whether a value matches, by the rules of README.md, "Values".
     pub(super) fn matches(&self, value: &Value) -> bool {
         match value {
@@ -87,7 +99,7 @@ fn network(text: &str) -> Option<IpNet> {
 }
 
 /// The address that a string is. Nearly all strings are none, so the first byte and the length decide for most.
-fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
     let first = *text.as_bytes().first()?;
     let plausible = text.len() <= LONGEST && (first.is_ascii_hexdigit() || first == b':');
@@ -114,10 +126,11 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A number that compares by its mathematical value: 25, 25.0 and 2.5e1 are one, and no integer is rounded.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum ExactNumber {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ExactNumber {
     Integer(i128),
-    Fraction(f64),
+    /// The bits of a float that is no such integer. The only number that has two floats, zero, is an integer.
+    Fraction(u64),
 }
 
 impl From<&Number> for ExactNumber {
@@ -134,7 +147,7 @@ impl From<&Number> for ExactNumber {
         if float.fract() == 0.0 && float.abs() < LIMIT {
             Self::Integer(float as i128)
         } else {
-            Self::Fraction(float)
+            Self::Fraction(float.to_bits())
         }
     }
 }
@@ -184,6 +197,9 @@ mod tests {
         check("2.5e1", "25", true);
         check("0.1", "0.1", true);
         check("-0", "0", true);
+        check("-0.0", "0", true);
+        check("0", "-0.0", true);
+        check("-0.5", "-0.50", true);
         check("341966511470027318", "341966511470027318", true);
         check("341966511470027318", "341966511470027319", false);
         check("341966511470027318.0", "341966511470027319", false);
