@@ -1,5 +1,5 @@
-//! The sweeper: at each tick looks at every stream. A silent one gets a `ping`; a client that does not read is cut, also when no
-//! event comes that would show it. One timer for all of them.
+//! The sweeper: sees to what must be done though no event comes. At each tick it looks at every stream: a silent one gets a `ping`,
+//! a client that does not read is cut. One timer for all of them. It also has the match index keep up with those who came.
 //!
 //! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub). The streams live outside it: a restarted one goes on with all
 //! of them. It waits for nobody.
@@ -76,6 +76,7 @@ impl Actor for Sweeper {
         match message {
             SweeperMessage::Sweep => {
                 state.core.streams.sweep(Instant::now());
+                state.core.groups.index.keep_up();
                 state.schedule(&myself);
             }
             #[cfg(feature = "fault-injection")]
