@@ -40,9 +40,12 @@ const MAX_TOLD_REASONS: usize = 3;
 /// How many characters of a reason are told: prost names every level of a nested value.
 const MAX_REASON_LENGTH: usize = 300;
 
-/// Fewer bytes than most records have: an export begins with room for so many events as there may be records, which is half of
-/// what its body takes, and is not moved as they come.
+/// Fewer bytes than most records have: an export begins with room for so many events as there may be records, and few are moved
+/// as they come.
 const SMALL_RECORD_BYTES: usize = 512;
+
+/// Room for so many at most, a megabyte: no permit has been taken for it.
+const MOST_RESERVED: usize = 4096;
 
 /// Why a request, or a record of it, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +194,7 @@ impl<'a> Export<'a> {
             // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
             outline::check(encoding, signal, body, &mut self.pace).await?;
         } else {
-            self.events.good.reserve(body.len() / SMALL_RECORD_BYTES);
+            self.events.good.reserve((body.len() / SMALL_RECORD_BYTES).min(MOST_RESERVED));
         }
         for bytes in outline::resources(encoding, signal, body)? {
             self.read_resource(bytes?).await?;

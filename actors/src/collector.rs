@@ -8,6 +8,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
@@ -24,6 +25,9 @@ use crate::timer::Timer;
 /// two looks, what comes in is served within a millisecond, whatever is under way. A turn of 10,000 kept the slowest hundredth
 /// of requests waiting for forty.
 const TURN: usize = 64;
+
+/// However long it takes to hand out a batch: what is watched live must not be older than a blink.
+const LONGEST_LINGER: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) enum CollectorMessage {
@@ -112,7 +116,7 @@ impl Actor for Collector {
                 Progress::Underway => {
                     // For its own next turn, and for nothing else.
                     tokio::task::yield_now().await;
-                    myself.cast(CollectorMessage::Route)?;
+                    myself.cast(CollectorMessage::Route).ok();
                 }
                 Progress::Done => state.schedule(&myself),
             },
@@ -165,11 +169,21 @@ impl CollectorState {
             let is_due = self.core.log.backlog() != Backlog::Nothing && self.core.credit.is_left();
             return if is_due && self.core.claim_wake() { When::Now } else { When::Later };
         }
-        let due = self.last_routed.map(|last| last + self.core.config.linger);
+        let due = self.last_routed.map(|last| last + self.linger());
         match due {
             Some(due) if due > Instant::now() && backlog == Backlog::Open => When::At(due),
             _ => When::Now,
         }
+    }
+
+    /// How long a batch may grow. Where handing out takes its time, half as long again passes between two batches: a hub that is
+    /// busy to the brim serves nobody sooner by sending its events one by one, and each costs a write for each subscriber.
+    fn linger(&self) -> Duration {
+        let linger = self.core.config.linger;
+        if linger.is_zero() {
+            return linger;
+        }
+        linger.max((self.core.credit.took() * 3 / 2).min(LONGEST_LINGER))
     }
 
     /// Sends the next part of the batch that is under way, or of the oldest that is not routed yet.
@@ -280,6 +294,21 @@ mod tests {
         assert!(matches!(collector.when_to_route(), When::Later));
         notes.pop();
         assert!(matches!(collector.when_to_route(), When::Now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_grow_for_as_long_as_it_takes_to_hand_them_out() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        let collector = CollectorState::new(Arc::clone(&core));
+        for (took, linger) in [(0, 5), (2, 5), (20, 30), (1000, 100), (0, 5)] {
+            let note = CreditNote::take(&core);
+            tokio::time::advance(Duration::from_millis(took)).await;
+            drop(note);
+            assert_eq!(collector.linger(), Duration::from_millis(linger), "after {took} ms");
+        }
+        let core =
+            Arc::new(HubCore::new(HubConfig { linger: Duration::ZERO, ..HubConfig::default() }));
+        assert_eq!(CollectorState::new(core).linger(), Duration::ZERO);
     }
 
     /// Counts the batches that it is sent.

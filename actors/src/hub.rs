@@ -229,7 +229,9 @@ impl HubState {
         if let Some(entry) = self.samplers.get_mut(&interval) {
             entry.subscribers += 1;
         }
-        self.core.streams.add_metrics(&slot);
+        if interval > self.core.config.ping_interval {
+            self.core.streams.add_metrics(&slot);
+        }
         // A sampler that has just died is replaced by one that begins with a frame for all.
         sampler.cast(SamplerMessage::Welcome(id)).ok();
         Ok(MetricsSubscription::new(slot, subscriber, interval, &self.core.config))

@@ -4,10 +4,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::time::Instant;
 
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
@@ -255,6 +257,8 @@ impl HubCore {
 pub(crate) struct Credit {
     used: AtomicUsize,
     wanted: AtomicBool,
+    /// How long it took to hand out the last batch that all have handled, in nanoseconds.
+    took: AtomicU64,
 }
 
 impl Credit {
@@ -270,25 +274,35 @@ impl Credit {
         // One may have come back just before it was wanted.
         self.used.load(Ordering::SeqCst) < Self::LIMIT
     }
+
+    /// How long it took to hand out a batch, the last time.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::from_nanos(self.took.load(Ordering::Relaxed))
+    }
 }
 
 /// Held in every mailbox that a batch was sent to; the last one dropped gives the credit back.
 #[derive(Debug)]
-pub(crate) struct CreditNote(Arc<HubCore>);
+pub(crate) struct CreditNote {
+    core: Arc<HubCore>,
+    begun: Instant,
+}
 
 impl CreditNote {
     pub(crate) fn take(core: &Arc<HubCore>) -> Arc<Self> {
         core.credit.used.fetch_add(1, Ordering::SeqCst);
-        Arc::new(Self(Arc::clone(core)))
+        Arc::new(Self { core: Arc::clone(core), begun: Instant::now() })
     }
 }
 
 impl Drop for CreditNote {
     fn drop(&mut self) {
-        let credit = &self.0.credit;
+        let credit = &self.core.credit;
+        let took = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        credit.took.store(took, Ordering::Relaxed);
         credit.used.fetch_sub(1, Ordering::SeqCst);
         if credit.wanted.swap(false, Ordering::SeqCst) {
-            self.0.wake_collector();
+            self.core.wake_collector();
         }
     }
 }

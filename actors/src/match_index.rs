@@ -35,6 +35,9 @@ pub use terms::EventTerms;
 /// So many groups are asked one by one, if that is all there are: no dearer than looking them up.
 const FEW: usize = 16;
 
+/// So many newcomers are not asked one by one for longer than it takes to index them.
+const MANY: usize = 1024;
+
 /// Building takes no more than one part of so many of the time of one core.
 const REST: u32 = 10;
 
@@ -146,7 +149,8 @@ impl MatchIndex {
     /// Has newcomers indexed, and those that are gone forgotten, if it is worth it and time for it.
     pub(crate) fn keep_up(self: &Arc<Self>) {
         let mut state = lock(&self.state);
-        if state.is_stale() && state.next_build.is_some_and(|next| next <= Instant::now()) {
+        let is_time = |next| next <= Instant::now() || state.recent.len() > MANY;
+        if state.is_stale() && state.next_build.is_some_and(is_time) {
             state.next_build = None;
             let index = Arc::clone(self);
             tokio::task::spawn_blocking(move || index.build());

@@ -129,6 +129,9 @@ impl Outbox {
             return;
         }
         let mut state = lock(&self.state);
+        if state.ended {
+            return;
+        }
         state.stats.matched += matches.count();
         state.push_events(matches);
         state.wake();
@@ -141,11 +144,13 @@ impl Outbox {
         !state.refill_wanted
     }
 
-    /// Queues something that is no event.
+    /// Queues something that is no event. After the last word nothing is said.
     pub(crate) fn push(&self, item: Item) {
         let mut state = lock(&self.state);
-        state.queue.push_back(item);
-        state.wake();
+        if !state.ended {
+            state.queue.push_back(item);
+            state.wake();
+        }
     }
 
     /// The last word: what is queued, what was missed, then `bye`.
@@ -261,9 +266,10 @@ impl OutboxState {
         self.queue.is_empty() || (fits && recovered)
     }
 
-    /// Whether there is no room, and the client has taken nothing for so long.
+    /// Whether there is no room, for what is live or for a replay, and the client has taken nothing for so long.
     fn is_stalled(&self, now: Instant, timeout: Duration) -> bool {
-        self.missed.is_some() && now.saturating_duration_since(self.last_taken) >= timeout
+        let has_no_room = self.missed.is_some() || self.refill_wanted;
+        has_no_room && now.saturating_duration_since(self.last_taken) >= timeout
     }
 
     fn push_events(&mut self, matches: Arc<Matches>) {

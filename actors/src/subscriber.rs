@@ -183,10 +183,12 @@ impl SubscriberState {
         self.leave();
     }
 
-    fn cut(&self) {
+    fn cut(&mut self) {
         if self.outbox.has_ended() {
             return;
         }
+        // Whoever cannot take what is live need not be read the past.
+        (self.replayer, self.closing) = (None, None);
         tracing::warn!(filter = %self.group.filter(), "a subscriber was cut: it did not read");
         self.core.counters.stalled.add(1);
         self.outbox.cut(self.bye(ByeReason::Stalled));

@@ -26,9 +26,13 @@ const LONGEST_TICK: Duration = Duration::from_secs(1);
 /// However short the time for a ping is, looking must not become all that is done.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
+/// How many streams are looked at in one turn. All that were last told the same event are silent for equally long: their pings
+/// fall due together, and must not keep a request waiting.
+const TURN: usize = 64;
+
 #[derive(Debug)]
 pub(crate) enum SweeperMessage {
-    /// Looks at every stream, and sees to the next tick.
+    /// Looks at the next few streams, and after the last sees to the next tick.
     Sweep,
     /// Fails on purpose.
     #[cfg(feature = "fault-injection")]
@@ -39,6 +43,8 @@ pub(crate) struct Sweeper;
 
 pub(crate) struct SweeperState {
     core: Arc<HubCore>,
+    /// How many streams have been looked at in this tick.
+    position: usize,
     timer: Option<Timer>,
 }
 
@@ -62,7 +68,7 @@ impl Actor for Sweeper {
         myself: ActorRef<Self::Msg>,
         core: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let mut state = SweeperState { core, timer: None };
+        let mut state = SweeperState { core, position: 0, timer: None };
         state.schedule(&myself);
         Ok(state)
     }
@@ -74,11 +80,17 @@ impl Actor for Sweeper {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SweeperMessage::Sweep => {
-                state.core.streams.sweep(Instant::now());
-                state.core.groups.index.keep_up();
-                state.schedule(&myself);
-            }
+            SweeperMessage::Sweep => match state.sweep() {
+                Progress::Underway => {
+                    // For its own next turn, and for nothing else.
+                    tokio::task::yield_now().await;
+                    myself.cast(SweeperMessage::Sweep).ok();
+                }
+                Progress::Done => {
+                    state.core.groups.index.keep_up();
+                    state.schedule(&myself);
+                }
+            },
             #[cfg(feature = "fault-injection")]
             SweeperMessage::Panic => panic!("a test asked for it"),
         }
@@ -86,7 +98,27 @@ impl Actor for Sweeper {
     }
 }
 
+/// How far the looking has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    Underway,
+    Done,
+}
+
 impl SweeperState {
+    fn sweep(&mut self) -> Progress {
+        match self.core.streams.look(self.position, Instant::now()) {
+            Some(position) => {
+                self.position = position;
+                Progress::Underway
+            }
+            None => {
+                self.position = 0;
+                Progress::Done
+            }
+        }
+    }
+
     fn schedule(&mut self, myself: &ActorRef<SweeperMessage>) {
         let tick = self.core.config.ping_interval / TICKS_PER_PING;
         let tick = tick.clamp(SHORTEST_TICK, LONGEST_TICK);
@@ -103,13 +135,18 @@ impl Streams {
         lock(&self.0).push(Stream::Metrics(Arc::downgrade(slot)));
     }
 
-    /// Looks at all of them, without keeping newcomers waiting.
-    fn sweep(&self, now: Instant) {
-        let mut streams = std::mem::take(&mut *lock(&self.0));
-        streams.retain(|stream| stream.look(now));
-        let mut newcomers = lock(&self.0);
-        streams.append(&mut newcomers);
-        *newcomers = streams;
+    /// Looks at a turn of them from a position on. Returns where to go on, if there are more.
+    fn look(&self, mut position: usize, now: Instant) -> Option<usize> {
+        let mut streams = lock(&self.0);
+        for _ in 0..TURN {
+            if streams.get(position)?.look(now) {
+                position += 1;
+            } else {
+                // The last one takes its place, and is looked at next.
+                streams.swap_remove(position);
+            }
+        }
+        Some(position)
     }
 }
 

@@ -139,7 +139,11 @@ impl Members {
         self.seen & bit(name) != 0
     }
 
-    pub(super) fn finish(self) -> Object {
+    pub(super) fn finish(mut self) -> Object {
+        // What was guessed too much would be kept, and count, for as long as the event is.
+        if self.members.capacity() > 2 * self.members.len() {
+            self.members.shrink_to_fit();
+        }
         self.members.into_iter().collect()
     }
 }

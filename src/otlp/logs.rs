@@ -22,6 +22,9 @@ const NAMELESS: &str = "log";
 /// What one attribute takes of a record, about, with its part of what else the record says: tells how many there may be.
 const TYPICAL_ATTRIBUTE_BYTES: usize = 32;
 
+/// A long record is long by its text.
+const MOST_ATTRIBUTES: usize = 16;
+
 /// A `LogRecord`, its attributes read.
 #[derive(Debug, Default)]
 struct Record<'a> {
@@ -40,7 +43,8 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     /// Has room for as many members besides its own as are shared.
     fn of(message: &'a [u8], shared: usize) -> Result<Self, WireError> {
-        let attributes = Members::with_capacity(message.len() / TYPICAL_ATTRIBUTE_BYTES + shared);
+        let own = (message.len() / TYPICAL_ATTRIBUTE_BYTES).min(MOST_ATTRIBUTES);
+        let attributes = Members::with_capacity(own + shared);
         let mut record = Self { attributes, ..Self::default() };
         for field in Fields::of(message) {
             match field? {

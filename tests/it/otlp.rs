@@ -122,6 +122,20 @@ async fn one_record_that_cannot_be_decoded_spoils_no_other() {
 }
 
 #[tokio::test]
+async fn a_long_text_counts_once() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("").await;
+    let text = "x".repeat(1 << 20);
+    let body = AnyValue { value: Some(AnyValueKind::StringValue(text.clone())) };
+    let long = LogRecord { body: Some(body), ..record("long") };
+    // Two of them are over the limit for one, of 2 MiB; each alone is not.
+    let answer = post(&server, &request(vec![long.clone(), long])).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.unwrap().is_empty(), "nothing was rejected");
+    assert_eq!(stream.events(2).await[1]["text"], text);
+}
+
+#[tokio::test]
 async fn gzip_is_taken_and_limited_after_decompression() {
     let server = TestServer::with(json!({"max_body_bytes": "100 kB"})).await;
     let mut stream = server.watch("").await;

@@ -405,6 +405,26 @@ async fn check_ping(subscription: &mut Subscription) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_of_many_gets_its_ping_while_others_leave() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscriptions = Vec::new();
+    for _ in 0..300 {
+        subscriptions.push(subscribe(&hub, "").await);
+    }
+    for number in (0..300).rev().step_by(3) {
+        drop(subscriptions.swap_remove(number));
+    }
+    for _ in 0..2 {
+        // The first is part of the opening.
+        for subscription in &mut subscriptions {
+            let mut pings = subscription.filter(|frame| ready(frame.starts_with(b"event: ping")));
+            patiently(pings.next()).await.expect("a ping");
+        }
+        tokio::time::advance(Duration::from_secs(16)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn client_that_does_not_read_is_cut_though_no_event_comes_any_more() {
     let hub = start(cramped()).await;
     let mut subscription = subscribe(&hub, "").await;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use telemetry_hub_actors::{
-    Clock, EventId, Gap, GapReason, HubConfig, HubHandle, NewEvent, Subscription,
+    ByeReason, Clock, EventId, Gap, GapReason, HubConfig, HubHandle, NewEvent, Subscription,
 };
 
 use crate::harness::{
-    Said, check_only, eventually, eventually_stats, ids, ingest, numbered, numbers, one_by_one,
-    patiently, read_replay, read_until, resume, start, subscribe,
+    Said, check_law, check_only, eventually, eventually_stats, ids, ingest, numbered, numbers,
+    one_by_one, patiently, read_replay, read_to_end, read_until, resume, start, subscribe,
 };
 
 /// Far enough from the events of a hub that started just now.
@@ -45,6 +45,41 @@ fn expired(said: Said) -> (Option<EventId>, Option<EventId>) {
     match said {
         Said::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }) => (from, to),
         other => panic!("not an expired gap: {other:?}"),
+    }
+}
+
+/// So many events are read in several pages.
+const LONG: u64 = 2000;
+
+/// What a subscription says that was cut amid its replay: nothing comes after the last word, and nothing live.
+async fn check_cut_replay(hub: &HubHandle, mut subscription: Subscription) {
+    eventually_stats(hub, |stats| stats.stalled == 1).await;
+    let said = read_to_end(&mut subscription).await;
+    let (last, before) = said.split_last().unwrap();
+    assert_eq!(*last, Said::Bye(ByeReason::Stalled));
+    assert!(before.iter().all(|said| matches!(said, Said::Gap(_) | Said::Event(..))), "{said:?}");
+    let matched = subscription.stats().matched;
+    assert!(matched < LONG, "the replay was not over");
+    ingest(hub, LONG..LONG + 10).await;
+    eventually_stats(hub, |stats| stats.queued == 0).await;
+    assert_eq!(subscription.stats().matched, matched);
+    check_law(subscription.stats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_of_a_client_that_does_not_read_ends_with_it() {
+    let cramped = HubConfig { subscriber_queue_bytes: 10_000, ..one_by_one() };
+    let stall = cramped.stall_timeout;
+    for by_its_writer in [true, false] {
+        let (hub, _) = hub_with(cramped.clone(), LONG).await;
+        let subscription = subscribe(&hub, "since=1h").await;
+        eventually(|| subscription.stats().queued, |queued| *queued > 0).await;
+        if by_its_writer {
+            subscription.cut();
+        } else {
+            tokio::time::advance(stall).await;
+        }
+        check_cut_replay(&hub, subscription).await;
     }
 }
 

@@ -259,7 +259,7 @@ impl Account {
         let is_told = match self.state {
             StreamState::ByeSaid => true,
             // Who does not read may lose its connection, for there is no room left to say bye in.
-            StreamState::EndedWithoutBye => self.class != ReaderClass::Healthy,
+            StreamState::EndedWithoutBye => self.class == ReaderClass::Stalled,
             StreamState::Open | StreamState::Unopened => false,
         };
         if is_told {
@@ -405,7 +405,7 @@ mod tests {
             (ReaderClass::Healthy, false, 0, 2),
             (ReaderClass::Stalled, true, 2, 0),
             (ReaderClass::Stalled, false, 2, 0),
-            (ReaderClass::Slow, false, 2, 0),
+            (ReaderClass::Slow, false, 0, 2),
         ] {
             let mut ledger = ledger(1, 0, class);
             enter(&mut ledger, &[0]);

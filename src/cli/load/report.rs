@@ -246,6 +246,7 @@ impl Report {
             (self.doubled, "deliveries were doubled"),
             (self.out_of_order, "deliveries were out of order"),
             (self.unwanted, "deliveries were for another filter"),
+            (self.readers.healthy.cut_off, "deliveries to healthy readers were cut off by `bye`"),
             (
                 self.readers.healthy.ended_without_bye,
                 "streams of healthy readers ended without `bye`",
