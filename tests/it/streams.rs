@@ -157,7 +157,9 @@ async fn check_cut(settings: Value) -> u64 {
     let of_kind = |wanted| before.iter().filter(move |(kind, _)| *kind == wanted);
     let read: usize = of_kind("trace").map(|(_, events)| events.as_array().unwrap().len()).sum();
     let missed: u64 = of_kind("gap").map(|(_, gap)| gap["missed"].as_u64().unwrap()).sum();
-    assert_eq!(read as u64 + missed, sent);
+    // The last event may have come when the client had been cut already.
+    let told = read as u64 + missed;
+    assert!((sent - 1..=sent).contains(&told), "{told} of {sent}");
     let stats = hub.stats();
     assert_eq!((stats.stalled, stats.subscribers, stats.missed), (1, 1, missed));
     missed
