@@ -34,6 +34,8 @@ pub struct HubConfig {
     pub replay_bytes: usize,
     /// While events keep coming, those that arrive within this time leave as one batch: at five milliseconds nobody who
     /// watches sees a delay, and a thousand events a second make two hundred writes. An event that comes alone never waits.
+    /// Where it takes longer than that to hand a batch to all who get it, the next one grows for as long, 100 ms at most; with 0,
+    /// never.
     pub linger: Duration,
     /// How large a batch may grow within the linger, in bytes. At 256 KiB a batch is a small part of a subscriber's queue.
     pub batch_bytes: usize,
