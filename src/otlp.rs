@@ -10,7 +10,7 @@ use crate::error_chain::error_chain;
 use crate::intake::{Intake, REJECTED};
 use crate::reply::Problem;
 
-use context::Context;
+use context::{Context, ResourceContext};
 use outline::{Outline, Parts};
 use pace::Pace;
 use wire::WireError;
@@ -207,7 +207,7 @@ impl<'a> Export<'a> {
     async fn read_resource(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let (encoding, signal, limit) = (self.encoding, self.signal, self.limit());
         let Outline { head, inner: scopes } = outline::resource(encoding, signal, bytes)?;
-        let resource = context::resource(encoding, head.as_deref(), limit);
+        let resource = ResourceContext::new(encoding, head.as_deref(), limit);
         for bytes in scopes {
             let bytes = bytes?;
             let Outline { head, inner: records } = outline::scope(encoding, signal, bytes)?;

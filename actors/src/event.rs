@@ -11,8 +11,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
 use crate::level::Level;
-use crate::value::{Object, SmolStr, Value, heap_size_of};
+use crate::value::{SmolStr, Value, heap_size_of};
 
+pub use data::{Data, SharedMembers};
+
+mod data;
 pub mod json;
 
 /// An event as a source sends it.
@@ -35,7 +38,7 @@ pub struct NewEvent {
     /// The span that span is a child of.
     pub parent_span_id: Option<SmolStr>,
     /// Everything else, as the source names it.
-    pub data: Object,
+    pub data: Data,
 }
 
 impl NewEvent {

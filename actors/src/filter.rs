@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use crate::event::Event;
+use crate::event::{Data, Event};
 use crate::key::{Key, PathProgress};
 use crate::level::Level;
-use crate::value::{Object, Value};
+use crate::value::{SmolStr, Value};
 
 mod handle;
 mod parse;
@@ -155,7 +155,7 @@ impl KeyFilter {
                     })
                 };
                 (*scope == Scope::Everywhere && in_fields())
-                    || object_matches(&event.content().data, key.path(), texts)
+                    || data_matches(&event.content().data, key, texts)
             }
         }
     }
@@ -175,9 +175,13 @@ pub(crate) fn fields(event: &Event) -> impl Iterator<Item = (&'static str, &str)
     .filter_map(|(name, field)| field.map(|field| (name, field)))
 }
 
-/// Whether the rest of a key stands somewhere in this object, or in one inside it, with a value that a text matches.
-fn object_matches(object: &Object, key: PathProgress<'_>, texts: &[Text]) -> bool {
-    object.iter().any(|(name, value)| {
+fn data_matches(data: &Data, key: &Key, texts: &[Text]) -> bool {
+    data.parts().any(|members| one_matches(members, key.path(), texts))
+}
+
+/// Whether the rest of a key stands somewhere among these members, or inside one of them, with a value that a text matches.
+fn one_matches(members: &[(SmolStr, Value)], key: PathProgress<'_>, texts: &[Text]) -> bool {
+    members.iter().any(|(name, value)| {
         let Some(here) = key.over(name) else {
             return false;
         };
@@ -186,7 +190,7 @@ fn object_matches(object: &Object, key: PathProgress<'_>, texts: &[Text]) -> boo
             return true;
         }
         match value {
-            Value::Object(object) => object_matches(object, here.inside(), texts),
+            Value::Object(object) => one_matches(object.members(), here.inside(), texts),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)

@@ -70,7 +70,7 @@ pub use error::{
     HubEnd, IngestError, QueryError, QueryFault, ShutdownError, StartError, SubscribeError,
     Unhealthy,
 };
-pub use event::{CreatedAt, Event, EventId, NewEvent, Signal};
+pub use event::{CreatedAt, Data, Event, EventId, NewEvent, SharedMembers, Signal};
 #[cfg(feature = "fault-injection")]
 pub use fault::Fault;
 pub use filter::{Filter, Follow};
@@ -91,7 +91,7 @@ pub use selection::Selection;
 pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};
 pub use subscription::{Delivered, MetricsSubscription, Subscription};
-pub use value::{Number, Object, SmolStr, Value};
+pub use value::{Number, Object, SmolStr, ToSmolStr, Value};
 
 /// Locks, whoever panicked while holding it: nothing that these locks guard is ever left half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 pub use serde_json::Number;
-pub use smol_str::SmolStr;
+pub use smol_str::{SmolStr, ToSmolStr};
 
 use crate::key::Key;
 

@@ -1,12 +1,13 @@
 //! Attributes: OTLP's values as those of an event's `data`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValueKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use telemetry_hub_actors::{CreatedAt, Object, SmolStr, Value};
+use telemetry_hub_actors::{CreatedAt, Data, Object, SharedMembers, SmolStr, Value};
 
 use super::Unreadable;
 
@@ -39,7 +40,7 @@ pub(super) fn float(number: f64) -> Value {
 pub(super) fn object(attributes: Vec<KeyValue>) -> Object {
     let mut members = Members::with_capacity(attributes.len());
     members.add(attributes);
-    members.finish()
+    members.into_object()
 }
 
 /// How many members are searched one by one; with more, a set is faster, and many more would take for ever.
@@ -47,15 +48,17 @@ const SEARCHED: usize = 32;
 
 /// The members of `data` while they come together: the first of a name wins.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(super) struct Members<'a> {
     members: Vec<(SmolStr, Value)>,
     /// A bit for each name: most names that are new are told so by one look, which makes a record a tenth cheaper.
     seen: u64,
     /// All names, once there are many.
     names: HashSet<SmolStr>,
+    /// What it has in common with others, and how many members come before that.
+    shared: Option<(&'a Shared, usize)>,
 }
 
-impl Members {
+impl<'a> Members<'a> {
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self { members: Vec::with_capacity(capacity), ..Self::default() }
     }
@@ -72,18 +75,26 @@ impl Members {
         self.push(name.into(), || value);
     }
 
-    /// Adds what is shared with other records.
-    pub(super) fn add_shared(&mut self, attributes: &Shared) {
-        let members = attributes.object.members();
-        if self.seen & attributes.seen == 0 && self.members.len() + members.len() <= SEARCHED {
-            // All names are new, as nearly always.
-            self.seen |= attributes.seen;
-            self.members.extend_from_slice(members);
-            return;
-        }
-        for (name, value) in members {
+    /// Adds a copy of what others have as well.
+    pub(super) fn add_copies(&mut self, members: &Object) {
+        for (name, value) in members.members() {
             self.push(name.clone(), || value.clone());
         }
+    }
+
+    /// Adds what it has in common with other records, once. Where no name is taken, as is nearly always so, it is not
+    /// copied.
+    pub(super) fn share(&mut self, shared: &'a Shared) {
+        if self.is_disjoint(shared) {
+            self.seen |= shared.seen;
+            self.shared = Some((shared, self.members.len()));
+        } else {
+            self.add_copies(shared.members());
+        }
+    }
+
+    fn is_disjoint(&self, shared: &Shared) -> bool {
+        self.seen & shared.seen == 0 || !shared.members().iter().any(|(name, _)| self.has(name))
     }
 
     /// Adds a member of the record's own that is no attribute. One whose name is taken gets a prefix.
@@ -126,40 +137,61 @@ impl Members {
     }
 
     fn has(&self, name: &str) -> bool {
-        if !self.may_have(name) {
-            false
-        } else if self.names.is_empty() {
+        self.may_have(name) && (self.has_own(name) || self.has_shared(name))
+    }
+
+    fn has_own(&self, name: &str) -> bool {
+        if self.names.is_empty() {
             self.members.iter().any(|(other, _)| *other == name)
         } else {
             self.names.contains(name)
         }
     }
 
+    fn has_shared(&self, name: &str) -> bool {
+        self.shared.is_some_and(|(shared, _)| shared.members().get(name).is_some())
+    }
+
     fn may_have(&self, name: &str) -> bool {
         self.seen & bit(name) != 0
     }
 
-    pub(super) fn finish(mut self) -> Object {
+    /// All of them, without what others share.
+    pub(super) fn into_object(self) -> Object {
+        self.into_data().into()
+    }
+
+    pub(super) fn into_data(mut self) -> Data {
         // What was guessed too much would be kept, and count, for as long as the event is.
         if self.members.capacity() > 2 * self.members.len() {
             self.members.shrink_to_fit();
         }
-        self.members.into_iter().collect()
+        let own: Object = self.members.into_iter().collect();
+        match self.shared {
+            Some((shared, before)) => Data::with_shared(own, before, Arc::clone(&shared.members)),
+            None => own.into(),
+        }
     }
 }
 
 /// Attributes that many records have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) object: Object,
+    members: Arc<SharedMembers>,
     /// The bits of all names.
     seen: u64,
 }
 
+impl Shared {
+    pub(super) fn members(&self) -> &Object {
+        self.members.members()
+    }
+}
+
 impl From<Object> for Shared {
-    fn from(object: Object) -> Self {
-        let seen = object.iter().fold(0, |seen, (name, _)| seen | bit(name));
-        Self { object, seen }
+    fn from(members: Object) -> Self {
+        let seen = members.iter().fold(0, |seen, (name, _)| seen | bit(name));
+        Self { members: Arc::new(members.into()), seen }
     }
 }
 

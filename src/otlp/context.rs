@@ -1,13 +1,14 @@
 //! What a record has of its resource and of its scope.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::OnceLock;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use telemetry_hub_actors::{Object, SmolStr, Value};
 
 use super::Unreadable;
-use super::attributes::{Shared, object};
+use super::attributes::{Members, Shared, object};
 use super::encoding::{Encoding, Part};
 
 /// The attributes of a resource that say who it is, to people as well: those of a service that tell its instances apart
@@ -18,65 +19,80 @@ const IDENTITY: [&str; 4] =
 /// How large the attributes may be that each series has of its resource: no series may have more in all.
 const MAX_IDENTITY_BYTES: usize = 4096;
 
+/// What a resource says of itself.
+#[derive(Debug)]
+pub(super) struct ResourceContext {
+    attributes: Shared,
+    /// The attributes that say who it is.
+    pub(super) identity: Object,
+    hash: u64,
+}
+
 /// The scope of a record, and the resource above it.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
-    pub(super) resource: &'a Shared,
-    pub(super) scope: Shared,
+    pub(super) resource: &'a ResourceContext,
+    scope: Object,
     pub(super) scope_name: SmolStr,
-    /// The attributes that say who the resource is.
-    pub(super) identity: Shared,
     /// Tells sources apart: the same for the same resource and scope.
     pub(super) source: u64,
+    both: OnceLock<Shared>,
 }
 
-/// The attributes of a resource.
-pub(super) fn resource(
-    encoding: Encoding,
-    bytes: Option<&[u8]>,
-    limit: usize,
-) -> Result<Shared, Unreadable> {
-    let resource: Resource = head(encoding, bytes, limit)?;
-    Ok(object(resource.attributes).into())
+impl ResourceContext {
+    pub(super) fn new(
+        encoding: Encoding,
+        bytes: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Self, Unreadable> {
+        let resource: Resource = head(encoding, bytes, limit)?;
+        let attributes = object(resource.attributes);
+        check_size(attributes.heap_size(), limit)?;
+        let mut hasher = DefaultHasher::new();
+        canonical(&attributes).hash(&mut hasher);
+        let is_identity = |(name, _): &&(SmolStr, Value)| IDENTITY.contains(&&**name);
+        let identity: Object = attributes.members().iter().filter(is_identity).cloned().collect();
+        check_size(identity.heap_size(), MAX_IDENTITY_BYTES)?;
+        Ok(Self { attributes: attributes.into(), identity, hash: hasher.finish() })
+    }
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(
         encoding: Encoding,
-        resource: &'a Shared,
+        resource: &'a ResourceContext,
         scope: Option<&[u8]>,
         limit: usize,
     ) -> Result<Self, Unreadable> {
         let scope: InstrumentationScope = head(encoding, scope, limit)?;
-        let attributes = Shared::from(object(scope.attributes));
-        // Each record gets a copy of all that.
-        let size = resource.object.heap_size() + attributes.object.heap_size();
-        if size > limit {
-            return Err(Unreadable::TooLarge { size, limit });
-        }
+        let attributes = object(scope.attributes);
+        // All that is part of each record.
+        check_size(resource.attributes.members().heap_size() + attributes.heap_size(), limit)?;
         let mut hasher = DefaultHasher::new();
-        canonical(&resource.object).hash(&mut hasher);
-        (&scope.name, &scope.version, canonical(&attributes.object)).hash(&mut hasher);
-        let is_identity = |(name, _): &(&str, &Value)| IDENTITY.contains(name);
-        let identity = resource.object.iter().filter(is_identity);
-        let identity: Object = identity.map(|(name, value)| (name.into(), value.clone())).collect();
-        if identity.heap_size() > MAX_IDENTITY_BYTES {
-            let size = identity.heap_size();
-            return Err(Unreadable::TooLarge { size, limit: MAX_IDENTITY_BYTES });
-        }
-        Ok(Self {
-            resource,
-            identity: identity.into(),
-            scope: attributes,
-            scope_name: scope.name.into(),
-            source: hasher.finish(),
-        })
+        (resource.hash, &scope.name, &scope.version, canonical(&attributes)).hash(&mut hasher);
+        let (scope, scope_name, source) = (attributes, scope.name.into(), hasher.finish());
+        Ok(Self { resource, scope, scope_name, source, both: OnceLock::new() })
     }
 
-    /// How many attributes each record has of its scope and its resource.
-    pub(super) fn shared_count(&self) -> usize {
-        self.scope.object.len() + self.resource.object.len()
+    /// The attributes that each record has of its scope and its resource, the first of a name.
+    ///
+    /// They are put together for the first record, which counts them: a request with many scopes and no records would have
+    /// them for nothing.
+    pub(super) fn shared(&self) -> &Shared {
+        if self.scope.is_empty() {
+            return &self.resource.attributes;
+        }
+        self.both.get_or_init(|| {
+            let mut members = Members::default();
+            members.add_copies(&self.scope);
+            members.add_copies(self.resource.attributes.members());
+            members.into_object().into()
+        })
     }
+}
+
+fn check_size(size: usize, limit: usize) -> Result<(), Unreadable> {
+    if size > limit { Err(Unreadable::TooLarge { size, limit }) } else { Ok(()) }
 }
 
 fn head<T: Part>(encoding: Encoding, bytes: Option<&[u8]>, limit: usize) -> Result<T, Unreadable> {

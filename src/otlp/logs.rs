@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use telemetry_hub_actors::{Key, Level, NewEvent, Signal, SmolStr, Value};
+use telemetry_hub_actors::{Key, Level, NewEvent, Signal, SmolStr, ToSmolStr, Value};
 
 use super::Unreadable;
 use super::attributes::{Members, id, time};
@@ -36,15 +36,14 @@ struct Record<'a> {
     trace_id: &'a [u8],
     span_id: &'a [u8],
     body: Option<Cow<'a, [u8]>>,
-    attributes: Members,
+    attributes: Members<'a>,
     dropped_attributes: u32,
 }
 
 impl<'a> Record<'a> {
-    /// Has room for as many members besides its own as are shared.
-    fn of(message: &'a [u8], shared: usize) -> Result<Self, WireError> {
-        let own = (message.len() / TYPICAL_ATTRIBUTE_BYTES).min(MOST_ATTRIBUTES);
-        let attributes = Members::with_capacity(own + shared);
+    fn of(message: &'a [u8]) -> Result<Self, WireError> {
+        let count = (message.len() / TYPICAL_ATTRIBUTE_BYTES).min(MOST_ATTRIBUTES);
+        let attributes = Members::with_capacity(count);
         let mut record = Self { attributes, ..Self::default() };
         for field in Fields::of(message) {
             match field? {
@@ -77,7 +76,7 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<NewEvent, Unreadable> {
     let message = encoding.to_protobuf::<LogRecord>(bytes, limit)?;
-    let mut record = Record::of(&message, context.shared_count())?;
+    let mut record = Record::of(&message)?;
     let span_id = match id::<8>("spanId", record.span_id)? {
         None => take_span_id(&mut record.attributes),
         known => known,
@@ -102,9 +101,8 @@ pub(super) fn read(
     if record.dropped_attributes > 0 {
         members.add_own("record", "droppedAttributesCount", record.dropped_attributes);
     }
-    members.add_shared(&context.scope);
-    members.add_shared(context.resource);
-    event.data = members.finish();
+    members.share(context.shared());
+    event.data = members.into_data();
     Ok(event)
 }
 
@@ -128,21 +126,21 @@ fn level(record: &Record<'_>) -> Option<Level> {
 }
 
 /// A source without trace context may give the span as an attribute: it is the event's then, and leaves `data`.
-fn take_span_id(attributes: &mut Members) -> Option<SmolStr> {
+fn take_span_id(attributes: &mut Members<'_>) -> Option<SmolStr> {
     let is_span_id = |name: &str, value: &Value| SPAN_ID.names(name) && span_id(value).is_some();
     span_id(&attributes.take(is_span_id)?)
 }
 
 fn span_id(value: &Value) -> Option<SmolStr> {
     match value {
-        Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_smolstr()),
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         _ => None,
     }
 }
 
 /// Text is the event's; the members of a map join `data`; anything else is there as `body`.
-fn read_body(body: &[u8], members: &mut Members) -> Result<Option<SmolStr>, WireError> {
+fn read_body(body: &[u8], members: &mut Members<'_>) -> Result<Option<SmolStr>, WireError> {
     if let Some(text) = wire_value::text(body)? {
         return Ok((!text.is_empty()).then(|| text.into()));
     }

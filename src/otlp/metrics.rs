@@ -287,8 +287,8 @@ impl Reader<'_> {
     fn complete(&self, measurement: Measurement, attributes: Vec<KeyValue>) -> Measurement {
         let mut members = Members::default();
         members.add(attributes);
-        members.add_shared(&self.context.identity);
-        let measurement = measurement.attributes(members.finish());
+        members.add_copies(&self.context.resource.identity);
+        let measurement = measurement.attributes(members.into_object());
         if self.metric.unit.is_empty() { measurement } else { measurement.unit(&self.metric.unit) }
     }
 }

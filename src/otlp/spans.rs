@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
-use telemetry_hub_actors::{Level, NewEvent, Object, Signal, Value};
+use telemetry_hub_actors::{Data, Level, NewEvent, Object, Signal, Value};
 
 use super::Unreadable;
 use super::attributes::{Members, id, object, time};
@@ -29,7 +29,7 @@ pub(super) fn read(
         trace_id: id::<16>("traceId", &span.trace_id)?,
         span_id: id::<8>("spanId", &span.span_id)?,
         parent_span_id: id::<8>("parentSpanId", &span.parent_span_id)?,
-        data: Object::default(),
+        data: Data::default(),
     };
     event.trace_id.as_ref().ok_or_else(missing("traceId", "16 bytes"))?;
     event.span_id.as_ref().ok_or_else(missing("spanId", "8 bytes"))?;
@@ -37,14 +37,12 @@ pub(super) fn read(
     Ok(event)
 }
 
-fn data(mut span: Span, status: Status, context: &Context<'_>) -> Result<Object, Unreadable> {
+fn data(mut span: Span, status: Status, context: &Context<'_>) -> Result<Data, Unreadable> {
     // With the span's own members, of which there are a few.
     const OWN: usize = 8;
-    let count = span.attributes.len() + context.shared_count() + OWN;
-    let mut members = Members::with_capacity(count);
+    let mut members = Members::with_capacity(span.attributes.len() + OWN);
     members.add(std::mem::take(&mut span.attributes));
-    members.add_shared(&context.scope);
-    members.add_shared(context.resource);
+    members.share(context.shared());
     let mut add = |name, value: Value| members.add_own("span", name, value);
     let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
     if let Some(start) = time(start) {
@@ -78,7 +76,7 @@ fn data(mut span: Span, status: Status, context: &Context<'_>) -> Result<Object,
             add(name, dropped.into());
         }
     }
-    Ok(members.finish())
+    Ok(members.into_data())
 }
 
 fn kind(kind: SpanKind) -> Option<&'static str> {

@@ -84,13 +84,13 @@ fn read_array(earlier: Value, bytes: &[u8], depth: usize) -> Result<Value, WireE
 fn read_object(earlier: Value, bytes: &[u8], depth: usize) -> Result<Value, WireError> {
     let mut members = Members::default();
     if let Value::Object(earlier) = earlier {
-        members.add_shared(&earlier.into());
+        members.add_copies(&earlier);
     }
     for attribute in Repeated::of(bytes, ITEMS) {
         let (key, value) = read_attribute(attribute?, depth)?;
         members.add_one(key, value);
     }
-    Ok(members.finish().into())
+    Ok(members.into_object().into())
 }
 
 #[cfg(test)]

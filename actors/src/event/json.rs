@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use crate::event::{CreatedAt, NewEvent, Signal};
 use crate::key::Key;
 use crate::level::Level;
-use crate::value::{Number, Object, SmolStr, Value};
+use crate::value::{Number, Object, SmolStr, ToSmolStr, Value};
 
 /// Why a JSON value is no event.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +76,13 @@ pub fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
 
 /// Makes an event of a JSON object.
 pub fn from_object(mut object: Object) -> Result<NewEvent, EventError> {
-    let mut event = match object.take_named("type") {
+    let (mut event, mut data) = match object.take_named("type") {
         Some(Value::String(kind)) => typed(kind, object)?,
         Some(Value::Null) | None => bare(object),
         Some(other) => return Err(wrong("type", "a string", &other)),
     };
-    adopt_ids(&mut event);
+    adopt_ids(&mut event, &mut data);
+    event.data = data.into();
     Ok(event)
 }
 
@@ -110,15 +111,15 @@ static SPELLINGS: LazyLock<Spellings> = LazyLock::new(|| {
 });
 
 /// An event in the hub's own form.
-fn typed(kind: SmolStr, mut object: Object) -> Result<NewEvent, EventError> {
+fn typed(kind: SmolStr, mut object: Object) -> Result<(NewEvent, Object), EventError> {
     let mut event = NewEvent { kind: Some(kind), ..NewEvent::default() };
     // The source's own id: the hub gives every event its own.
     object.take_named("id");
-    match object.take_named("data") {
-        Some(Value::Object(data)) => event.data = data,
-        Some(Value::Null) | None => {}
+    let mut data = match object.take_named("data") {
+        Some(Value::Object(data)) => data,
+        Some(Value::Null) | None => Object::default(),
         Some(other) => return Err(wrong("data", "an object", &other)),
-    }
+    };
     event.signal = match object.take_named("signal") {
         Some(Value::String(name)) if &*name == "span" => Signal::Span,
         Some(Value::String(name)) if &*name == "log" => Signal::Log,
@@ -130,17 +131,16 @@ fn typed(kind: SmolStr, mut object: Object) -> Result<NewEvent, EventError> {
     }
     take_spelled(&mut event, &mut object);
     for (name, value) in object {
-        event.data.push(name, value);
+        data.push(name, value);
     }
-    Ok(event)
+    Ok((event, data))
 }
 
 /// A line of some logger: all of it is data, but for what names a field and can be read as it.
-fn bare(mut object: Object) -> NewEvent {
+fn bare(mut object: Object) -> (NewEvent, Object) {
     let mut event = NewEvent::default();
     take_spelled(&mut event, &mut object);
-    event.data = object;
-    event
+    (event, object)
 }
 
 /// Fills the fields that the event does not have yet from their usual spellings.
@@ -159,9 +159,8 @@ fn take_spelled(event: &mut NewEvent, object: &mut Object) {
 }
 
 /// A `spanId` or `traceId` inside `data` is the event's, if it has none of its own.
-fn adopt_ids(event: &mut NewEvent) {
+fn adopt_ids(event: &mut NewEvent, data: &mut Object) {
     let spellings = &*SPELLINGS;
-    let data = &mut event.data;
     fill(&mut event.trace_id, data, std::slice::from_ref(&spellings.trace_id), read_id);
     fill(&mut event.span_id, data, std::slice::from_ref(&spellings.span_id), read_id);
 }
@@ -237,7 +236,7 @@ fn read_text(value: &Value) -> Option<SmolStr> {
 fn read_id(value: &Value) -> Option<SmolStr> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_smolstr()),
         _ => None,
     }
 }

@@ -86,7 +86,7 @@ impl Record {
             trace_id: self.ids.map(SpanIds::trace_id),
             span_id: self.ids.map(SpanIds::span_id),
             parent_span_id: self.span.and_then(|span| span.parent).map(SpanIds::span_id),
-            data,
+            data: data.into(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::filter::{ExactNumber, address, fields};
 use crate::key::KeyHash;
 use crate::level::Level;
-use crate::value::{Object, Value};
+use crate::value::{SmolStr, Value};
 
 /// No byte of UTF-8.
 const BETWEEN: u8 = 0xff;
@@ -75,7 +75,7 @@ impl EventTerms {
         }
         content.data.iter().for_each(|(_, value)| self.value(value, needs));
         if needs.keys {
-            self.read_keys(&content.data, KeyHash::start());
+            content.data.parts().for_each(|members| self.read_keys(members, KeyHash::start()));
         }
     }
 
@@ -87,12 +87,12 @@ impl EventTerms {
         self.keys.clear();
     }
 
-    fn read_keys(&mut self, object: &Object, path: KeyHash) {
-        for (name, value) in object.iter() {
+    fn read_keys(&mut self, members: &[(SmolStr, Value)], path: KeyHash) {
+        for (name, value) in members {
             let here = path.over(name);
             self.keys.push(here.value());
             if let Value::Object(object) = value {
-                self.read_keys(object, here.inside());
+                self.read_keys(object.members(), here.inside());
             }
         }
     }

@@ -441,9 +441,12 @@ async fn full_queue_drops_and_counts_and_the_watchers_are_told() {
     // Nothing makes room, and nobody here waits for any.
     log_on_a_thread(&hub, 0..1000).join().unwrap();
     let stats = hub.stats();
-    assert_eq!(stats.received + stats.refused, 1000);
     assert_eq!(stats.refused, stats.dropped);
-    assert!((1..100).contains(&stats.received), "{stats:?}");
+    let logged = 1000 - stats.refused;
+    assert!((1..100).contains(&logged), "{stats:?}");
+    // The news of what was dropped is smaller, and may find room where an event has not.
+    let early_notices = stats.received - logged;
+    assert!(early_notices <= 1, "{stats:?}");
     // The host's other sources have their own way of being told.
     let large = NewEvent::new("large").text(&"x".repeat(30_000));
     hub.try_ingest(vec![large]).unwrap_err();
@@ -454,8 +457,9 @@ async fn full_queue_drops_and_counts_and_the_watchers_are_told() {
     let taken = usize::try_from(stats.received).unwrap();
     let events = read(&mut subscription, taken + 1).await;
     let (numbers, notices) = numbers_and_notices(&events);
-    assert_eq!(numbers, (0..stats.received).collect::<Vec<_>>());
-    assert_eq!(notices, [stats.dropped]);
+    assert_eq!(numbers, (0..logged).collect::<Vec<_>>());
+    assert_eq!(notices.len() as u64, early_notices + 1);
+    assert_eq!(notices.iter().sum::<u64>(), stats.dropped);
     let notice = &events[taken];
     let json = serde_json::to_string(&**notice).unwrap();
     assert!(json.contains(r#""type":"hub.events.dropped","level":"WARN","text":""#), "{json}");

@@ -25,7 +25,7 @@ pub(super) fn to_event(entry: Object) -> NewEvent {
     let kind = take(&mut fields, "SYSLOG_IDENTIFIER", read_kind)
         .or_else(|| take(&mut fields, "_SYSTEMD_UNIT", read_kind))
         .unwrap_or_else(|| DEFAULT_KIND.into());
-    let data = fields.into_iter().collect();
+    let data = fields.into_iter().collect::<Object>().into();
     NewEvent { kind: Some(kind), created_at, level, text, data, ..NewEvent::default() }
 }
 

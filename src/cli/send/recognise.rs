@@ -94,7 +94,7 @@ impl Recogniser {
         };
         // A second `type` would be taken for a type again: it stays in the data, and so do all others.
         let event = match pairs.get("type") {
-            Some(_) => NewEvent { data: pairs, ..NewEvent::default() },
+            Some(_) => NewEvent { data: pairs.into(), ..NewEvent::default() },
             None => json::from_object(pairs).expect("without a type, no member can be wrong"),
         };
         hub_form(NewEvent { kind: Some(kind), ..event })
@@ -135,7 +135,7 @@ fn hub_form(event: NewEvent) -> Vec<u8> {
         }
     }
     if !event.data.is_empty() {
-        members.push("data", event.data);
+        members.push("data", Object::from(event.data));
     }
     to_json(&members)
 }
