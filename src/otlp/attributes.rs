@@ -156,11 +156,12 @@ impl<'a> Members<'a> {
         self.seen & bit(name) != 0
     }
 
-    /// All of them, without what others share.
+    /// All of them, with copies of what others have as well.
     pub(super) fn into_object(self) -> Object {
         self.into_data().into()
     }
 
+    /// All of them, sharing what others have as well.
     pub(super) fn into_data(mut self) -> Data {
         // What was guessed too much would be kept, and count, for as long as the event is.
         if self.members.capacity() > 2 * self.members.len() {
@@ -185,6 +186,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn members(&self) -> &Object {
         self.members.members()
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        self.members.heap_size()
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Context<'a> {
     pub(super) scope_name: SmolStr,
     /// Tells sources apart: the same for the same resource and scope.
     pub(super) source: u64,
+    /// The attributes of both, once a record has asked.
     both: OnceLock<Shared>,
 }
 
@@ -67,7 +68,7 @@ impl<'a> Context<'a> {
         let scope: InstrumentationScope = head(encoding, scope, limit)?;
         let attributes = object(scope.attributes);
         // All that is part of each record.
-        check_size(resource.attributes.members().heap_size() + attributes.heap_size(), limit)?;
+        check_size(resource.attributes.heap_size() + attributes.heap_size(), limit)?;
         let mut hasher = DefaultHasher::new();
         (resource.hash, &scope.name, &scope.version, canonical(&attributes)).hash(&mut hasher);
         let (scope, scope_name, source) = (attributes, scope.name.into(), hasher.finish());

@@ -116,30 +116,71 @@ async fn types_bodies_and_spans_are_found_where_sources_put_them() {
     );
 }
 
-#[tokio::test]
-async fn attributes_of_record_scope_and_resource_come_in_this_order_and_the_first_of_a_name_wins() {
+fn attributes(names: &[&str], value: &str) -> Value {
+    names.iter().map(|name| json!({"key": name, "value": {"stringValue": value}})).collect()
+}
+
+/// Sends one record, and gives the frame in which it comes.
+async fn frame_of(path: &str, body: Value) -> String {
     let server = TestServer::start().await;
     let mut stream = server.watch("").await;
-    let attributes = |names: &[&str], value: &str| {
-        let attribute = |name: &&str| json!({"key": name, "value": {"stringValue": value}});
-        names.iter().map(attribute).collect::<Vec<_>>()
-    };
-    let body = json!({"resourceLogs": [{
-        "resource": {"attributes": attributes(&["a", "b", "c", "service.name"], "resource")},
-        "scopeLogs": [{
-            "scope": {"name": "the.scope", "attributes": attributes(&["a", "b"], "scope")},
-            "logRecords": [{"attributes": attributes(&["a"], "record")}],
-        }],
-    }]});
-    assert_eq!(post(&server, "/v1/logs", body.to_string()).await, json!({}));
-    let frame = loop {
+    assert_eq!(post(&server, path, body.to_string()).await, json!({}));
+    loop {
         let frame = stream.frame().await.unwrap();
         if frame.event == "trace" {
-            break frame.data;
+            return frame.data;
         }
-    };
-    let data = r#""data":{"a":"record","b":"scope","c":"resource","service.name":"resource"}"#;
-    assert!(frame.contains(data) && frame.contains(r#""type":"the.scope""#), "{frame}");
+    }
+}
+
+#[tokio::test]
+async fn attributes_of_record_scope_and_resource_come_in_this_order_and_the_first_of_a_name_wins() {
+    let resource = attributes(&["a", "b", "c", "service.name"], "resource");
+    for (scope, record, expected) in [
+        (
+            &["a", "b"][..],
+            &["a"][..],
+            r#"{"a":"record","b":"scope","c":"resource","service.name":"resource"}"#,
+        ),
+        (
+            &["a", "b"],
+            &["z"],
+            r#"{"z":"record","a":"scope","b":"scope","c":"resource","service.name":"resource"}"#,
+        ),
+        (
+            &[],
+            &["z"],
+            r#"{"z":"record","a":"resource","b":"resource","c":"resource","service.name":"resource"}"#,
+        ),
+        (&[], &["c"], r#"{"c":"record","a":"resource","b":"resource","service.name":"resource"}"#),
+    ] {
+        let body = json!({"resourceLogs": [{
+            "resource": {"attributes": resource},
+            "scopeLogs": [{
+                "scope": {"name": "the.scope", "attributes": attributes(scope, "scope")},
+                "logRecords": [{"attributes": attributes(record, "record")}],
+            }],
+        }]});
+        let frame = frame_of("/v1/logs", body).await;
+        assert!(frame.contains(&format!(r#""data":{expected}"#)), "{frame}");
+        assert!(frame.contains(r#""type":"the.scope""#), "{frame}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_span_says_comes_after_all_attributes_and_takes_no_name_of_theirs() {
+    let span = json!({"traceId": "1".repeat(32), "spanId": "2".repeat(16), "name": "s", "kind": 2,
+                      "attributes": attributes(&["status"], "span")});
+    let frame = frame_of(
+        "/v1/traces",
+        json!({"resourceSpans": [{
+            "resource": {"attributes": attributes(&["kind"], "resource")},
+            "scopeSpans": [{"spans": [span]}],
+        }]}),
+    )
+    .await;
+    let data = r#""data":{"status":"span","kind":"resource","span.kind":"server","span.status":{"code":"unset"}}"#;
+    assert!(frame.contains(data), "{frame}");
 }
 
 #[tokio::test]
