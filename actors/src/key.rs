@@ -50,10 +50,12 @@ pub(crate) struct PathProgress<'a> {
 
 impl PathProgress<'_> {
     /// Goes on over the name of a member; `None` if the key says otherwise.
-    pub(crate) fn over(mut self, name: &str) -> Option<Self> {
-        if self.is_ruled_out(name) {
-            return None;
-        }
+    #[inline]
+    pub(crate) fn over(self, name: &str) -> Option<Self> {
+        if self.is_ruled_out(name) { None } else { self.over_letters(name) }
+    }
+
+    fn over_letters(mut self, name: &str) -> Option<Self> {
         let mut characters = name.chars();
         while let Some(c) = characters.next() {
             match self.form.push(c, characters.as_str()) {

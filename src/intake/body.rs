@@ -184,7 +184,10 @@ impl Body {
 
 /// The lines that are not blank.
 fn lines(body: &[u8]) -> Vec<&[u8]> {
-    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).collect()
+    let mut begin = 0;
+    let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
+    let lines = ends.map(|end| &body[std::mem::replace(&mut begin, end + 1)..end]);
+    lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
 }
 
 /// JSON is also what a client means that does not say.

@@ -66,7 +66,8 @@ impl<T> Batch<T> {
         read: impl Fn(&[u8]) -> Result<T, E>,
         size: impl Fn(&T) -> usize,
     ) -> Result<Self, Problem> {
-        let mut batch = Self { good: Vec::new(), rejected: 0, errors: Vec::new() };
+        let good = Vec::with_capacity(items.len().min(ITEMS_AT_A_TIME));
+        let mut batch = Self { good, rejected: 0, errors: Vec::new() };
         let mut bytes = 0;
         for (index, item) in items.into_iter().enumerate() {
             if index % ITEMS_AT_A_TIME == ITEMS_AT_A_TIME - 1 {

@@ -47,7 +47,12 @@ pub fn read(json: &[u8], limit: usize) -> Result<NewEvent, EventError> {
     if json.len() > limit {
         return Err(EventError::TooLarge { size: json.len(), limit });
     }
-    match serde_json::from_slice(json)? {
+    // One look at all of it is cheaper than one at each text; what is not UTF-8 is told with its place.
+    let value = match str::from_utf8(json) {
+        Ok(json) => serde_json::from_str(json),
+        Err(_) => serde_json::from_slice(json),
+    };
+    match value? {
         Value::Object(object) => from_object(object),
         other => Err(EventError::NotAnObject(other.kind())),
     }
