@@ -20,11 +20,7 @@ use crate::match_index::{Candidate, Router};
 use crate::matches::InFlight;
 use crate::subscriber::{SubscriberId, SubscriberMessage};
 use crate::timer::Timer;
-
-/// How many subscribers are sent a batch in one turn. Tokio looks for input after 61 tasks: with about as many let loose between
-/// two looks, what comes in is served within a millisecond, whatever is under way. A turn of 10,000 kept the slowest hundredth
-/// of requests waiting for forty.
-const TURN: usize = 64;
+use crate::turn::{Progress, TURN, next_turn};
 
 /// However long it takes to hand out a batch: what is watched live must not be older than a blink.
 const LONGEST_LINGER: Duration = Duration::from_millis(100);
@@ -75,14 +71,6 @@ struct GroupFanOut {
     last: Option<SubscriberId>,
 }
 
-/// How far the routing has come.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    /// There is more to send of this batch.
-    Underway,
-    Done,
-}
-
 /// When to route the next batch.
 enum When {
     Now,
@@ -113,11 +101,7 @@ impl Actor for Collector {
         match message {
             CollectorMessage::EventsAccepted => state.schedule(&myself),
             CollectorMessage::Route => match state.route() {
-                Progress::Underway => {
-                    // For its own next turn, and for nothing else.
-                    tokio::task::yield_now().await;
-                    myself.cast(CollectorMessage::Route).ok();
-                }
+                Progress::Underway => next_turn(&myself, CollectorMessage::Route).await,
                 Progress::Done => state.schedule(&myself),
             },
             CollectorMessage::GetHealth(reply) => {

@@ -60,6 +60,7 @@ mod subscriber;
 mod subscription;
 mod sweeper;
 mod timer;
+mod turn;
 mod value;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

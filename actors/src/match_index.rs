@@ -159,10 +159,8 @@ impl MatchIndex {
 
     /// Indexes all groups that there are now.
     fn build(&self) {
-        let begun = Instant::now();
+        let _under_way = Building { index: self, begun: Instant::now() };
         self.install(self.plan().build(FEW));
-        let took = begun.elapsed();
-        lock(&self.state).next_build = Some(begun + took + (REST * took).max(MIN_REST));
     }
 
     /// What is to be built.
@@ -187,6 +185,21 @@ impl MatchIndex {
         drop(state);
         // After the lock: there may be much to free, and some of the groups may have gone meanwhile.
         drop((replaced, groups));
+    }
+}
+
+/// Held while something is built. However that ends, something may be built again after a rest.
+#[derive(Debug)]
+struct Building<'a> {
+    index: &'a MatchIndex,
+    begun: Instant,
+}
+
+impl Drop for Building<'_> {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        let rest = (REST * took).max(MIN_REST);
+        lock(&self.index.state).next_build = Some(self.begun + took + rest);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::metrics_slot::MetricsSlot;
 use crate::outbox::{Health, Outbox};
 use crate::subscriber::SubscriberMessage;
 use crate::timer::Timer;
+use crate::turn::{Progress, TURN, next_turn};
 
 /// How many times it looks within the time after which a silent stream gets a `ping`, which comes late by one tick at most.
 const TICKS_PER_PING: u32 = 15;
@@ -25,10 +26,6 @@ const LONGEST_TICK: Duration = Duration::from_secs(1);
 
 /// However short the time for a ping is, looking must not become all that is done.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
-
-/// How many streams are looked at in one turn. All that were last told the same event are silent for equally long: their pings
-/// fall due together, and must not keep a request waiting.
-const TURN: usize = 64;
 
 #[derive(Debug)]
 pub(crate) enum SweeperMessage {
@@ -81,11 +78,7 @@ impl Actor for Sweeper {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SweeperMessage::Sweep => match state.sweep() {
-                Progress::Underway => {
-                    // For its own next turn, and for nothing else.
-                    tokio::task::yield_now().await;
-                    myself.cast(SweeperMessage::Sweep).ok();
-                }
+                Progress::Underway => next_turn(&myself, SweeperMessage::Sweep).await,
                 Progress::Done => {
                     state.core.groups.index.keep_up();
                     state.schedule(&myself);
@@ -96,13 +89,6 @@ impl Actor for Sweeper {
         }
         Ok(())
     }
-}
-
-/// How far the looking has come.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    Underway,
-    Done,
 }
 
 impl SweeperState {
@@ -135,7 +121,8 @@ impl Streams {
         lock(&self.0).push(Stream::Metrics(Arc::downgrade(slot)));
     }
 
-    /// Looks at a turn of them from a position on. Returns where to go on, if there are more.
+    /// Looks at a turn of them from a position on. Returns where to go on, if there are more. All that were last told the same event
+    /// are silent for equally long: their pings fall due together.
     fn look(&self, mut position: usize, now: Instant) -> Option<usize> {
         let mut streams = lock(&self.0);
         for _ in 0..TURN {

@@ -36,7 +36,9 @@ impl TestServer {
 
     /// With settings other than the defaults.
     pub(crate) async fn with(mut settings: Value) -> Self {
-        settings["listen"] = json!("127.0.0.1:0");
+        if settings["listen"].is_null() {
+            settings["listen"] = json!("127.0.0.1:0");
+        }
         // Tests run side by side, and the usual ports are there once.
         for name in ["otlp_http", "otlp_grpc"] {
             if settings[name].is_null() {

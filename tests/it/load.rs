@@ -66,6 +66,24 @@ async fn a_hub_delivers_everything_over_either_protocol() {
 }
 
 #[tokio::test]
+async fn a_hub_on_ipv6_is_loaded_like_any() {
+    if TcpListener::bind("[::1]:0").await.is_err() {
+        // A machine may have none.
+        return;
+    }
+    let server = TestServer::with(json!({"listen": "[::1]:0"})).await;
+    for protocol in [&[][..], &["--http2"]] {
+        let arguments = ["--subscribers", "20", "--rate", "50", "--duration", "200ms"];
+        let (code, report) = load_hub(&server, &[&arguments, protocol].concat()).await;
+        check(&report, &json!({"connected": 20, "delivered": 200, "unexplained": 0}));
+        assert_eq!(code, 0, "{report:#}");
+        #[cfg(target_os = "linux")]
+        assert_eq!(report["server"]["pids"], json!([std::process::id()]));
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn each_gets_what_its_filter_lets_through() {
     let server = TestServer::start().await;
     for filter in ["remote-ip={n.ip}", "account-name=user-{n.hex}&level=info"] {
@@ -360,32 +378,24 @@ impl FaultyServer {
     }
 }
 
+/// Five events, and time for those that come late.
+const FIVE: [&str; 6] = ["--rate", "50", "--duration", "100ms", "--settle", "1s"];
+
+/// Loads a small server: the subscribers of a place, by its name, and publishers to one.
+async fn load_faulty(base: &str, from: &str, to: &str, arguments: &[&str]) -> (i32, Value) {
+    let (subscribe, publish) = (format!("{base}/live/{from}"), format!("{base}/events/{to}"));
+    let urls = ["--subscribe-url", &subscribe, "--publish-url", &publish, "--idle", "0s"];
+    load(&[&urls[..], arguments].concat()).await
+}
+
 /// Five events, two subscribers, over both ways of ending a body.
 async fn check_fault(fault: Fault, code: i32, expected: Value) {
     for delimiter in [Delimiter::Chunks, Delimiter::Close] {
         let (base, _server) = FaultyServer::start(fault, delimiter).await;
-        let (subscribe, publish) = (format!("{base}/live/all"), format!("{base}/events/all"));
-        let (found, report) = load(&[
-            "--subscribe-url",
-            &subscribe,
-            "--publish-url",
-            &publish,
-            "--publish-body",
-            "{stamp} {pad}",
-            "--publish-content-type",
-            "text/plain",
-            "--subscribers",
-            "2",
-            "--rate",
-            "50",
-            "--duration",
-            "100ms",
-            "--idle",
-            "0s",
-            "--settle",
-            "1s",
-        ])
-        .await;
+        let body = ["--publish-body", "{stamp} {pad}", "--publish-content-type", "text/plain"];
+        let (found, report) =
+            load_faulty(&base, "all", "all", &[&body[..], &["--subscribers", "2"], &FIVE].concat())
+                .await;
         check(&report, &expected);
         assert_eq!(found, code, "{fault:?} {delimiter:?}: {report:#}");
         assert_eq!(report["is_ok"], code == 0);
@@ -456,24 +466,8 @@ async fn without_an_answer_nobody_knows_what_to_expect() {
 #[tokio::test]
 async fn what_an_answer_does_not_take_is_not_expected() {
     let (base, _server) = FaultyServer::start(Fault::RejectsLast, Delimiter::Close).await;
-    let (subscribe, publish) = (format!("{base}/live/all"), format!("{base}/events/all"));
-    let (code, report) = load(&[
-        "--subscribe-url",
-        &subscribe,
-        "--publish-url",
-        &publish,
-        "--batch",
-        "4",
-        "--subscribers",
-        "3",
-        "--rate",
-        "40",
-        "--duration",
-        "200ms",
-        "--idle",
-        "0s",
-    ])
-    .await;
+    let events = ["--batch", "4", "--rate", "40", "--duration", "200ms", "--subscribers", "3"];
+    let (code, report) = load_faulty(&base, "all", "all", &events).await;
     check(
         &report,
         &json!({"sent": 8, "accepted": 6, "rejected": 2, "expected": 18, "delivered": 18}),
@@ -486,27 +480,9 @@ async fn what_an_answer_does_not_take_is_not_expected() {
 async fn what_comes_to_the_wrong_subscriber_is_unwanted() {
     for (fault, unwanted) in [(Fault::None, 0), (Fault::Misdirects, 1)] {
         let (base, _server) = FaultyServer::start(fault, Delimiter::Chunks).await;
-        let (subscribe, publish) =
-            (format!("{base}/live/{{n}}"), format!("{base}/events/{{target}}"));
-        let (code, report) = load(&[
-            "--subscribe-url",
-            &subscribe,
-            "--publish-url",
-            &publish,
-            "--publish-body",
-            "{stamp}",
-            "--subscribers",
-            "5",
-            "--rate",
-            "50",
-            "--duration",
-            "100ms",
-            "--idle",
-            "0s",
-            "--settle",
-            "1s",
-        ])
-        .await;
+        let subscribers = ["--publish-body", "{stamp}", "--subscribers", "5"];
+        let arguments = [&subscribers[..], &FIVE].concat();
+        let (code, report) = load_faulty(&base, "{n}", "{target}", &arguments).await;
         check(
             &report,
             &json!({"expected": 5, "delivered": 5, "unexplained": 0, "unwanted": unwanted}),

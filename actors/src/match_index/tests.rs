@@ -484,4 +484,30 @@ async fn tables_are_built_when_there_are_many_and_not_again_at_once() {
     tokio::time::advance(MIN_REST).await;
     built().await;
     assert_eq!((recent(), sizes()), (0, (0, 0, 0)));
+    let crowd = join(200..200 + MANY);
+    built().await;
+    assert_eq!(recent(), MANY, "it is too early");
+    let one_more = join(100..101);
+    built().await;
+    assert_eq!(recent(), 0, "they are too many to ask one by one");
+    drop((crowd, one_more));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_build_that_fails_there_is_another() {
+    let groups = Arc::new(FilterGroups::new(10));
+    let index = &groups.index;
+    let few: Vec<_> = (0..=FEW).map(|n| groups.join(filter(&format!("filter=text-{n}")))).collect();
+    lock(&index.state).next_build = None;
+    let failed = std::panic::catch_unwind(|| {
+        let _under_way = Building { index, begun: Instant::now() };
+        panic!("a test asked for it");
+    });
+    assert!(failed.is_err() && lock(&index.state).next_build.is_some());
+    tokio::time::advance(MIN_REST).await;
+    index.keep_up();
+    while !lock(&index.state).recent.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(few);
 }

@@ -2,6 +2,9 @@
 //!
 //! Kept subscriber by subscriber, so that what one got twice never hides what another did not get. Each thread of readers keeps a
 //! ledger of its own; after the run all are settled together against what the server accepted.
+//!
+//! A `gap` says how many were missed, not which. A server that tells one subscriber of more than it missed, and loses as many
+//! without a word, is not found out.
 
 use std::collections::BTreeMap;
 
