@@ -66,10 +66,18 @@ impl Object {
         Some(self.0.remove(position).1)
     }
 
-    /// Takes out the first member that `key` names and `wanted` accepts.
-    pub(crate) fn take(&mut self, key: &Key, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
-        let position = self.0.iter().position(|(name, value)| key.names(name) && wanted(value))?;
-        Some(self.0.remove(position).1)
+    /// Takes out the first member that `key` names and `read` can make something of: that.
+    pub(crate) fn take_as<T>(
+        &mut self,
+        key: &Key,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let read =
+            |(name, value): &(SmolStr, Value)| if key.names(name) { read(value) } else { None };
+        let mut members = self.0.iter().enumerate();
+        let (position, taken) = members.find_map(|(at, member)| Some((at, read(member)?)))?;
+        self.0.remove(position);
+        Some(taken)
     }
 }
 

@@ -181,7 +181,7 @@ fn fill<T>(
         if field.is_some() {
             return;
         }
-        *field = object.take(name, |value| read(value).is_some()).and_then(|value| read(&value));
+        *field = object.take_as(name, &read);
     }
 }
 
