@@ -12,6 +12,7 @@ use crate::config::Settings;
 mod load;
 mod send;
 mod serve;
+mod token;
 
 /// Watch what your systems do, live: logs, traces and metrics in, filtered Server-Sent Events out.
 ///
@@ -35,6 +36,8 @@ enum Command {
     Send(send::SendOptions),
     /// Load a server with subscribers and events; prove that all arrives, and tell what it costs
     Load(load::LoadOptions),
+    /// Make a token that lets its holder watch or send
+    Token(token::TokenOptions),
 }
 
 const AFTER_HELP: &str = "\
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => on_runtime(serve::run(options)),
         Command::Send(options) => on_runtime(send::run(options)),
         Command::Load(options) => on_runtime(load::run(options)),
+        Command::Token(options) => token::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("telemetry-hub: {error:#}");

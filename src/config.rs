@@ -17,6 +17,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry_hub_actors::{HubConfig, Value};
 
+use crate::access::{Access, TokenSettings};
 use crate::intake::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
 
 /// What every environment variable begins with.
@@ -26,7 +27,7 @@ const ENV_PREFIX: &str = "TELEMETRY_HUB_";
 /// Kubernetes has set it because there is a Service called `telemetry-hub`.
 fn is_something_else(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    matches!(name.as_str(), "config" | "log" | "url" | "webhook_key" | "port")
+    matches!(name.as_str(), "config" | "log" | "url" | "token" | "webhook_key" | "port")
         || name.starts_with("service_")
         || name.starts_with("port_")
 }
@@ -46,6 +47,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     otlp_http: ExtraListen,
     otlp_grpc: ExtraListen,
+    tokens: Vec<TokenSettings>,
     webhook_keys: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
@@ -80,6 +82,7 @@ impl Default for Settings {
             listen: DEFAULT_LISTEN,
             otlp_http: ExtraListen::Auto,
             otlp_grpc: ExtraListen::Auto,
+            tokens: Vec::new(),
             webhook_keys: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
@@ -173,7 +176,15 @@ impl Settings {
     /// What the routes may take.
     pub(crate) fn routes(&self) -> RouteOptions {
         let keys = self.webhook_keys.0.iter().map(Secret::as_str);
-        RouteOptions::default().max_body_bytes(bytes(self.max_body_bytes)).webhook_keys(keys)
+        RouteOptions::default()
+            .access(Access::new(&self.tokens))
+            .max_body_bytes(bytes(self.max_body_bytes))
+            .webhook_keys(keys)
+    }
+
+    /// Whether everybody has to show a token.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        !self.tokens.is_empty()
     }
 
     /// The bounds of the hub.

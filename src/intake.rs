@@ -1,16 +1,18 @@
-//! What requests that bring something may cost together: bytes of bodies, and parsing.
+//! What requests may do, and what those that bring something may cost together: bytes of bodies, and parsing.
 //!
 //! A byte is paid for before it is kept. Who finds no room waits a little, then gets 503.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use telemetry_hub_actors::{HubHandle, IngestError, Measurement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::HeaderMap;
 
 use body::CHUNK_BYTES;
 
+use crate::access::{Access, Denial, Grant, Host, Scope};
 use crate::reply::Problem;
 use crate::signature::WebhookKeys;
 
@@ -36,20 +38,39 @@ pub(crate) const REJECTED: &str = "server.otlp.rejected";
 /// The series that counts the bodies refused because their signature was wrong or missing.
 const UNSIGNED: &str = "server.signatures.refused";
 
+/// The series that count what was decided: let in; turned away because nobody is known by these credentials; because they are not
+/// good for that; because a browser asked for another site.
+const GRANTED: &str = "server.access.granted";
+const UNAUTHORIZED: &str = "server.access.unauthorized";
+const FORBIDDEN: &str = "server.access.forbidden";
+const FOREIGN: &str = "server.access.foreign";
+
 /// What the routes may take, beside the bounds of the hub itself.
 #[derive(Debug, Clone)]
 pub struct RouteOptions {
+    access: Access,
     max_body_bytes: usize,
     webhook_keys: WebhookKeys,
 }
 
 impl Default for RouteOptions {
     fn default() -> Self {
-        Self { max_body_bytes: DEFAULT_MAX_BODY_BYTES, webhook_keys: WebhookKeys::default() }
+        Self {
+            access: Access::host_decides(),
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            webhook_keys: WebhookKeys::default(),
+        }
     }
 }
 
 impl RouteOptions {
+    /// What is asked of everybody.
+    #[must_use]
+    pub(crate) fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
     /// How large a request's body may be, decompressed; a larger one is answered 413. 16 MiB unless set.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
@@ -75,6 +96,7 @@ pub(crate) struct Intake {
     pub(crate) hub: HubHandle,
     pub(crate) max_body_bytes: usize,
     pub(crate) webhook_keys: WebhookKeys,
+    access: Access,
     body_bytes: Arc<Semaphore>,
     parsers: Arc<Semaphore>,
 }
@@ -88,11 +110,13 @@ impl Intake {
             hub: hub.clone(),
             max_body_bytes: options.max_body_bytes,
             webhook_keys: options.webhook_keys.clone(),
+            access: options.access.clone(),
             body_bytes: Arc::new(Semaphore::new(room)),
             parsers: Arc::new(Semaphore::new(PARSED_AT_ONCE)),
         };
         // A counter is there before it counts anything.
-        for series in [REFUSED, UNSIGNED, REJECTED] {
+        let decisions = [GRANTED, UNAUTHORIZED, FORBIDDEN, FOREIGN];
+        for series in [REFUSED, UNSIGNED, REJECTED].into_iter().chain(decisions) {
             intake.count(series, 0);
         }
         intake
@@ -102,6 +126,26 @@ impl Intake {
     pub(crate) fn count(&self, series: &str, number: usize) {
         let counted = self.hub.record(Measurement::counter(series, number as f64));
         counted.expect("the name is good, and not reserved");
+    }
+
+    /// Whether a request may have what needs this scope.
+    pub(crate) fn authorize(
+        &self,
+        host: &Host,
+        headers: &HeaderMap,
+        scope: Scope,
+    ) -> Result<Arc<Grant>, Problem> {
+        let decision = self.access.check(host, headers, scope, Timestamp::now());
+        self.count(
+            match &decision {
+                Ok(_) => GRANTED,
+                Err(Denial::Unauthorized(_)) => UNAUTHORIZED,
+                Err(Denial::MissingScope(_)) => FORBIDDEN,
+                Err(Denial::Foreign(_)) => FOREIGN,
+            },
+            1,
+        );
+        Ok(decision?)
     }
 
     /// Refuses what the hub itself would not: measurements that would go with it.

@@ -39,6 +39,7 @@
 //! [`HubHandle::ended`](actors::HubHandle::ended) on, as the example `axum_host` does. A host that lets its server finish first
 //! may do so as well, but then it waits until somebody shuts the hub down.
 
+mod access;
 pub mod cli;
 mod config;
 mod error_chain;

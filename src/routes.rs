@@ -3,13 +3,17 @@
 //! A path that is not the hub's is a rejection, so that a host's own routes get their turn; whatever goes wrong on a path
 //! that is the hub's is a reply.
 
+use std::sync::Arc;
+
 use telemetry_hub_actors::HubHandle;
 use warp::filters::BoxedFilter;
-use warp::http::Method;
+use warp::http::uri::Authority;
+use warp::http::{HeaderMap, Method};
 use warp::{Filter, Reply};
 
+use crate::access::{Grant, Host, Scope};
 use crate::intake::{Incoming, Intake, RouteOptions};
-use crate::reply::{self, HttpResponse};
+use crate::reply::{self, HttpResponse, Problem};
 
 mod events;
 mod health;
@@ -56,11 +60,11 @@ pub fn routes_with(
 /// Every route there is.
 pub(crate) fn all(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let hub = &intake.hub;
-    let live = live::traces(hub).or(live::metrics(hub)).unify();
+    let live = live::traces(intake).or(live::metrics(intake)).unify();
     let posts = events::post(intake).or(metrics::post(intake)).unify();
     let posts = posts.or(otlp::post(intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
-    live.or(posts).unify().or(health).unify().or(metrics::scrape(hub)).unify().boxed()
+    live.or(posts).unify().or(health).unify().or(metrics::scrape(intake)).unify().boxed()
 }
 
 /// OTLP alone, for the ports that are known for it.
@@ -104,19 +108,36 @@ fn incoming() -> BoxedFilter<(Incoming,)> {
     warp::header::headers_cloned().and(warp::body::stream()).map(Incoming::new).boxed()
 }
 
-/// The handle, for a route of its own.
+/// Somebody who may have what a route gives.
+struct Admitted {
+    intake: Intake,
+    grant: Arc<Grant>,
+}
+
+/// Whoever asks, if they may; else what to answer.
+fn admitted(intake: &Intake, scope: Scope) -> BoxedFilter<(Result<Admitted, Problem>,)> {
+    let intake = intake.clone();
+    let check = move |host: Host, headers: HeaderMap| {
+        let grant = intake.authorize(&host, &headers, scope)?;
+        Ok(Admitted { intake: intake.clone(), grant })
+    };
+    host().and(warp::header::headers_cloned()).map(check).boxed()
+}
+
+/// Whom a request takes this server for.
+fn host() -> BoxedFilter<(Host,)> {
+    let named = |host: Option<Authority>| host.map_or(Host::Unnamed, Host::Named);
+    let malformed = warp::any().map(|| Host::Malformed);
+    warp::host::optional().map(named).or(malformed).unify().boxed()
+}
+
+/// The handle, for a route that anybody may have.
 fn with_hub(hub: &HubHandle) -> BoxedFilter<(HubHandle,)> {
     let hub = hub.clone();
     warp::any().map(move || hub.clone()).boxed()
 }
 
-/// The intake, for a route of its own.
-fn with_intake(intake: &Intake) -> BoxedFilter<(Intake,)> {
-    let intake = intake.clone();
-    warp::any().map(move || intake.clone()).boxed()
-}
-
 /// A reply, or the problem in its place.
-fn respond(result: Result<HttpResponse, reply::Problem>) -> HttpResponse {
+fn respond(result: Result<HttpResponse, Problem>) -> HttpResponse {
     result.unwrap_or_else(Reply::into_response)
 }

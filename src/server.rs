@@ -44,6 +44,15 @@ pub struct Server {
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
+    /// Others could reach the hub, and it would ask nobody who they are.
+    #[error(
+        "{address} can be reached from other machines, and anybody there could read and write: \
+         make tokens first (`telemetry-hub token --help`), or listen on a loopback address"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -70,10 +79,17 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Starts a hub, and listens. Nothing is accepted before [`run`](Self::run).
+    /// Starts a hub, and listens: without tokens on loopback addresses only. Nothing is accepted before [`run`](Self::run).
     pub async fn bind(settings: Settings) -> Result<Self, ServerError> {
-        let (listener, address) = listen(settings.listen)?;
         let [http, grpc] = settings.otlp_listen();
+        let addresses = [http, grpc].into_iter().flatten().map(|listen| listen.address);
+        let mut addresses = std::iter::once(settings.listen).chain(addresses);
+        if !settings.asks_for_tokens()
+            && let Some(address) = addresses.find(|address| !address.ip().is_loopback())
+        {
+            return Err(ServerError::Exposed { address });
+        }
+        let (listener, address) = listen(settings.listen)?;
         let otlp = [listen_besides(http)?, listen_besides(grpc)?];
         let hub = HubHandle::start(settings.hub()).await?;
         Ok(Self { settings, listener, address, otlp, hub })
@@ -88,6 +104,11 @@ impl Server {
     pub fn otlp_addresses(&self) -> [Option<SocketAddr>; 2] {
         let address = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
         [address(&self.otlp[0]), address(&self.otlp[1])]
+    }
+
+    /// Whether everybody has to show a token.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        self.settings.asks_for_tokens()
     }
 
     /// The hub behind it.

@@ -115,6 +115,8 @@ pub enum QueryFault {
     NotAnInterval,
     #[error("unknown parameter; known are metrics, interval and token")]
     UnknownParameter,
+    #[error("says nothing about which events; what does are filter, level, follow and keys")]
+    NotAFilter,
     #[error("not supported by this hub")]
     NotSupported,
     #[error("not UTF-8")]

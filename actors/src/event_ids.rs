@@ -9,13 +9,17 @@ use uuid::Uuid;
 
 use crate::event::EventId;
 
+/// One less than how far two ids of a millisecond are apart at most.
+const LARGEST_STEP: u64 = (1 << 16) - 1;
+
 /// Ids increase strictly, even if the time of day does not.
 #[derive(Debug, Default)]
 pub(crate) struct EventIds {
     /// Known to nobody else: ids of two hubs differ, even of one millisecond.
     keys: RandomState,
     milliseconds: u64,
-    /// Begins anew, somewhere, in each millisecond. So far from its end that no millisecond takes it there.
+    /// Begins anew, somewhere, in each millisecond, and goes on by steps that nobody can foretell: the ids of two events do not tell how
+    /// many came between them. So far from its end that no millisecond takes it there.
     counter: u64,
 }
 
@@ -26,7 +30,7 @@ impl EventIds {
             self.milliseconds = milliseconds;
             self.counter = self.keys.hash_one(milliseconds) >> 1;
         } else {
-            self.counter += 1;
+            self.counter += 1 + (self.keys.hash_one(self.counter) & LARGEST_STEP);
         }
         let (high, low) = (self.counter >> 52, self.counter & ((1 << 52) - 1));
         let [time, high, low] = [self.milliseconds, high, low].map(u128::from);

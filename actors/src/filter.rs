@@ -26,6 +26,8 @@ pub struct Filter {
     keys: Vec<KeyFilter>,
     follow: Follow,
     canonical: Box<str>,
+    /// What nothing may pass that does not match it, not even by following. Their conditions are among the above.
+    within: Vec<Filter>,
 }
 
 /// What else passes once an event has matched.
@@ -72,6 +74,27 @@ impl Filter {
     /// The filter that every event matches.
     pub fn everything() -> Self {
         FilterBuilder::default().build()
+    }
+
+    /// The same of those events alone that match another filter as well, each by itself: `follow` lets none past it.
+    #[must_use]
+    pub fn within(mut self, limit: &Self) -> Self {
+        // No filter has a space in its canonical form: none is mistaken for a limited one.
+        self.canonical = format!("{} within {}", self.canonical, limit.canonical).into();
+        self.broad.extend(limit.broad.iter().cloned());
+        self.keys.extend(limit.keys.iter().cloned());
+        self.within.push(limit.clone());
+        self
+    }
+
+    /// Whether an event may pass at all, if not by matching then by following.
+    pub(crate) fn admits(&self, event: &Event) -> bool {
+        self.within.iter().all(|limit| limit.matches(event))
+    }
+
+    /// Whether it is held to the limits of another.
+    pub(crate) fn is_limited(&self) -> bool {
+        !self.within.is_empty()
     }
 
     /// Whether an event matches by itself, whatever came before it.

@@ -68,7 +68,7 @@ impl FollowSet {
         }
         let follows = self.follows(subject, event.offset)
             || other.is_some_and(|other| other.follows(subject, event.offset));
-        (follows, None)
+        (follows && filter.admits(event), None)
     }
 
     /// Whom it follows.

@@ -21,6 +21,7 @@ use crate::metric_store::{MetricStore, Sample};
 use crate::query::{MetricsQuery, TraceQuery};
 #[cfg(feature = "metrics")]
 use crate::recorder::HubRecorder;
+use crate::selection::Selection;
 use crate::stats::HubStats;
 use crate::subscription::{MetricsSubscription, Subscription};
 
@@ -132,6 +133,14 @@ impl HubHandle {
     /// All metric series as they are now, the hub's own among them, sorted by name.
     pub fn metrics(&self) -> Vec<Sample> {
         self.core.sample()
+    }
+
+    /// Those series alone that are selected.
+    pub fn metrics_of(&self, selection: &Selection) -> Vec<Sample> {
+        let matcher = selection.matcher();
+        let mut samples = self.metrics();
+        samples.retain(|sample| matcher.matches(sample.id()));
+        samples
     }
 
     /// What the hub has counted.

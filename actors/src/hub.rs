@@ -187,6 +187,7 @@ impl HubState {
         query: TraceQuery,
     ) -> Result<Subscription, SubscribeError> {
         let id = self.admit()?;
+        let expires = self.core.instant_of(query.expires);
         let outbox = Outbox::new(&self.core.config, Arc::clone(&self.core.counters));
         let outbox = Arc::new(outbox);
         let arguments = SubscriberArguments {
@@ -199,7 +200,7 @@ impl HubState {
         let spawned = Subscriber::spawn_linked(None, Subscriber, arguments, myself.get_cell());
         let (subscriber, _) = spawned.await.map_err(could_not_start)?;
         self.subscribers.insert(subscriber.get_id(), subscriber.clone());
-        self.core.streams.add(&outbox, &subscriber);
+        self.core.streams.add(&outbox, &subscriber, expires);
         Ok(Subscription::new(outbox, subscriber, &self.core.config))
     }
 
@@ -209,7 +210,7 @@ impl HubState {
         query: MetricsQuery,
     ) -> Result<MetricsSubscription, SubscribeError> {
         let id = self.admit()?;
-        let interval = query.interval;
+        let (interval, expires) = (query.interval, self.core.instant_of(query.expires));
         let (sampler, roster) = self.sampler(myself, interval).await?;
         let slot =
             MetricsSlot::new(self.core.config.ping_interval, Arc::clone(&self.core.counters));
@@ -229,8 +230,8 @@ impl HubState {
         if let Some(entry) = self.samplers.get_mut(&interval) {
             entry.subscribers += 1;
         }
-        if interval > self.core.config.ping_interval {
-            self.core.streams.add_metrics(&slot);
+        if interval > self.core.config.ping_interval || expires.is_some() {
+            self.core.streams.add_metrics(&slot, &subscriber, expires);
         }
         // A sampler that has just died is replaced by one that begins with a frame for all.
         sampler.cast(SamplerMessage::Welcome(id)).ok();

@@ -90,6 +90,13 @@ impl HubCore {
         lock(&self.collector).clone()
     }
 
+    /// When a time of day will be; now, if it has been. Later changes of the clock move nothing.
+    pub(crate) fn instant_of(&self, time: Option<Timestamp>) -> Option<Instant> {
+        let left = time?.duration_since(self.config.clock.now());
+        // What lies too far ahead for an instant never comes.
+        Instant::now().checked_add(left.try_into().unwrap_or(Duration::ZERO))
+    }
+
     /// Tells the collector that there is something to route: one message, however many events.
     pub(crate) fn wake_collector(&self) {
         if !self.claim_wake() {

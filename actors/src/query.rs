@@ -30,6 +30,8 @@ pub struct TraceQuery {
     pub filter: Filter,
     /// What to replay before the first live event; `None` for nothing.
     pub replay: Option<Replay>,
+    /// When the right to watch ends: then the stream ends, with `bye`.
+    pub expires: Option<Timestamp>,
 }
 
 /// What to replay: the last so many, of those since a point, or of all that the hub still has.
@@ -55,7 +57,7 @@ pub enum Since {
 impl TraceQuery {
     /// Every event from now on.
     pub fn everything() -> Self {
-        Self { filter: Filter::everything(), replay: None }
+        Self { filter: Filter::everything(), replay: None, expires: None }
     }
 
     /// Reads the query string of a URL, and the `Last-Event-ID` that came with it, which wins over any other start: a
@@ -78,7 +80,7 @@ impl TraceQuery {
                     once(&mut resume, value.parse().map_err(|_| QueryFault::NotAnId))
                 }
                 "where" | "max-rate" => Err(QueryFault::NotSupported),
-                // Whoever may ask at all may ask everything, so far.
+                // Who may ask was settled before.
                 "token" => Ok(()),
                 _ => filter.key(&name, &value),
             };
@@ -93,7 +95,7 @@ impl TraceQuery {
             (None, None, None) => None,
             (None, since, last) => Some(Replay { since, last }),
         };
-        Ok(Self { filter: filter.build(), replay })
+        Ok(Self { filter: filter.build(), replay, expires: None })
     }
 }
 
@@ -113,6 +115,28 @@ impl FromStr for Since {
     }
 }
 
+/// The parameters that say which events, as a query string: `level=warn&remote-ip=10.0.0.0/8`.
+impl FromStr for Filter {
+    type Err = QueryError;
+
+    fn from_str(query: &str) -> Result<Self, QueryError> {
+        let mut filter = FilterBuilder::default();
+        for (name, value) in parameters(query)? {
+            let key = Key::new(&name);
+            let result = match key.as_ref().map_or("", Key::as_str) {
+                "filter" => filter.broad(&value),
+                "level" => filter.level(&value),
+                "follow" => filter.follow(&value),
+                "replay" | "since" | "last-event-id" | "token" => Err(QueryFault::NotAFilter),
+                "where" | "max-rate" => Err(QueryFault::NotSupported),
+                _ => filter.key(&name, &value),
+            };
+            result.map_err(|fault| fault.of(&name))?;
+        }
+        Ok(filter.build())
+    }
+}
+
 /// A subscription to metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsQuery {
@@ -120,12 +144,14 @@ pub struct MetricsQuery {
     pub selection: Selection,
     /// How often.
     pub interval: Duration,
+    /// When the right to watch ends: then the stream ends, with `bye`.
+    pub expires: Option<Timestamp>,
 }
 
 impl MetricsQuery {
     /// Every series, as often as `interval` says.
     pub fn everything(interval: Duration) -> Self {
-        Self { selection: Selection::everything(), interval }
+        Self { selection: Selection::everything(), interval, expires: None }
     }
 
     /// Reads the query string of a URL.
@@ -142,7 +168,7 @@ impl MetricsQuery {
             };
             result.map_err(|fault| fault.of(&name))?;
         }
-        Ok(Self { selection, interval: interval.unwrap_or(DEFAULT_INTERVAL) })
+        Ok(Self { selection, interval: interval.unwrap_or(DEFAULT_INTERVAL), expires: None })
     }
 }
 

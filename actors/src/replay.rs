@@ -65,6 +65,7 @@ impl Replayer {
     ) -> Self {
         let start = core.log.start(replay.since, core.config.clock.now());
         if let Some(Expired { from, to }) = start.expired {
+            let to = to.filter(|_| !group.filter().is_limited());
             outbox.push(Item::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }));
         }
         Self {
@@ -116,7 +117,9 @@ impl Replayer {
     fn send_page(&mut self, page: Page, group: &FilterGroup, outbox: &Outbox) {
         if let Some(lost) = page.lost_through.filter(|lost| *lost > self.after) {
             // Evicted while this client was reading what came before it.
-            let gap = Gap { reason: GapReason::Expired, missed: None, from: None, to: Some(lost) };
+            // Who may not see all events is told the id of none that may be another's.
+            let to = (!group.filter().is_limited()).then_some(lost);
+            let gap = Gap { reason: GapReason::Expired, missed: None, from: None, to };
             outbox.push(Item::Gap(gap));
             self.after = lost;
         }

@@ -1,6 +1,7 @@
 //! Which metrics a subscriber wants: names, groups and globs.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use wildmatch::WildMatch;
 
@@ -11,7 +12,11 @@ const MAX_PATTERNS: usize = 256;
 
 /// A set of patterns; without any, everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Selection(BTreeSet<Box<str>>);
+pub struct Selection {
+    patterns: BTreeSet<Box<str>>,
+    /// Only of what these select, too.
+    within: BTreeSet<Selection>,
+}
 
 impl Selection {
     /// Every series.
@@ -22,23 +27,46 @@ impl Selection {
     /// Adds the patterns of one `metrics=a,b`.
     pub(crate) fn add(&mut self, patterns: &str) -> Result<(), QueryFault> {
         let patterns = patterns.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
-        self.0.extend(patterns.map(Box::from));
-        if self.0.is_empty() {
+        self.patterns.extend(patterns.map(Box::from));
+        if self.patterns.is_empty() {
             // Not everything: who names nothing has made a mistake.
             return Err(QueryFault::NoNames);
         }
-        if self.0.len() > MAX_PATTERNS { Err(QueryFault::TooManyNames) } else { Ok(()) }
+        if self.patterns.len() > MAX_PATTERNS { Err(QueryFault::TooManyNames) } else { Ok(()) }
+    }
+
+    /// The series that another selection has as well.
+    #[must_use]
+    pub fn within(mut self, limit: &Self) -> Self {
+        self.within.insert(limit.clone());
+        self
     }
 
     /// Makes what can be asked of every series, often.
     pub(crate) fn matcher(&self) -> SelectionMatcher {
-        SelectionMatcher(self.0.iter().map(|pattern| Pattern::new(pattern)).collect())
+        SelectionMatcher {
+            patterns: self.patterns.iter().map(|pattern| Pattern::new(pattern)).collect(),
+            within: self.within.iter().map(Self::matcher).collect(),
+        }
+    }
+}
+
+/// The patterns of `metrics=a,b`.
+impl FromStr for Selection {
+    type Err = QueryFault;
+
+    fn from_str(patterns: &str) -> Result<Self, QueryFault> {
+        let mut selection = Self::everything();
+        selection.add(patterns).map(|()| selection)
     }
 }
 
 /// A [`Selection`], ready to be compared with names.
 #[derive(Debug)]
-pub(crate) struct SelectionMatcher(Vec<Pattern>);
+pub(crate) struct SelectionMatcher {
+    patterns: Vec<Pattern>,
+    within: Vec<SelectionMatcher>,
+}
 
 #[derive(Debug)]
 enum Pattern {
@@ -69,7 +97,9 @@ impl Pattern {
 impl SelectionMatcher {
     /// Whether a series of this name is wanted.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(name))
+        let is_named =
+            self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(name));
+        is_named && self.within.iter().all(|limit| limit.matches(name))
     }
 }
 

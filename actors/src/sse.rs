@@ -49,12 +49,14 @@ pub struct Bye {
 
 /// Why the hub ends a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ByeReason {
     /// The hub is going down.
     Shutdown,
     /// The client has not read anything for too long.
     Stalled,
+    /// The right to watch has ended.
+    ExpiredToken,
 }
 
 /// Up to a fifth more or less, so that after a restart not all clients come back at once.

@@ -173,8 +173,11 @@ impl SubscriberState {
         step
     }
 
-    /// A replay is finished first: the log that it reads may be gone when the client comes back.
+    /// A replay is finished first, if its client may still have it: the log that it reads may be gone when the client comes back.
     fn close(&mut self, reason: ByeReason) {
+        if reason == ByeReason::ExpiredToken {
+            self.replayer = None;
+        }
         if self.replayer.is_some() {
             self.closing = Some(reason);
             return;

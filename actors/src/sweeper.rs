@@ -1,5 +1,5 @@
 //! The sweeper: sees to what must be done though no event comes. At each tick it looks at every stream: a silent one gets a `ping`,
-//! a client that does not read is cut. One timer for all of them. It also has the match index keep up with those who came.
+//! a client that does not read is cut, one whose right to watch has ended is told so. One timer for all of them. It also has the match index keep up with those who came.
 //!
 //! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub). The streams live outside it: a restarted one goes on with all
 //! of them. It waits for nobody.
@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use crate::hub_core::HubCore;
 use crate::lock;
 use crate::metrics_slot::MetricsSlot;
+use crate::metrics_subscriber::MetricsSubscriberMessage;
 use crate::outbox::{Health, Outbox};
+use crate::sse::ByeReason;
 use crate::subscriber::SubscriberMessage;
 use crate::timer::Timer;
 use crate::turn::{Progress, TURN, next_turn};
@@ -50,9 +52,16 @@ pub(crate) struct SweeperState {
 pub(crate) struct Streams(Mutex<Vec<Stream>>);
 
 #[derive(Debug)]
-enum Stream {
+struct Stream {
+    client: Client,
+    /// When its right to watch ends; `None` when it has been told so, too.
+    expires: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Client {
     Events(Weak<Outbox>, ActorRef<SubscriberMessage>),
-    Metrics(Weak<MetricsSlot>),
+    Metrics(Weak<MetricsSlot>, ActorRef<MetricsSubscriberMessage>),
 }
 
 impl Actor for Sweeper {
@@ -113,12 +122,24 @@ impl SweeperState {
 }
 
 impl Streams {
-    pub(crate) fn add(&self, outbox: &Arc<Outbox>, subscriber: &ActorRef<SubscriberMessage>) {
-        lock(&self.0).push(Stream::Events(Arc::downgrade(outbox), subscriber.clone()));
+    pub(crate) fn add(
+        &self,
+        outbox: &Arc<Outbox>,
+        subscriber: &ActorRef<SubscriberMessage>,
+        expires: Option<Instant>,
+    ) {
+        let client = Client::Events(Arc::downgrade(outbox), subscriber.clone());
+        lock(&self.0).push(Stream { client, expires });
     }
 
-    pub(crate) fn add_metrics(&self, slot: &Arc<MetricsSlot>) {
-        lock(&self.0).push(Stream::Metrics(Arc::downgrade(slot)));
+    pub(crate) fn add_metrics(
+        &self,
+        slot: &Arc<MetricsSlot>,
+        subscriber: &ActorRef<MetricsSubscriberMessage>,
+        expires: Option<Instant>,
+    ) {
+        let client = Client::Metrics(Arc::downgrade(slot), subscriber.clone());
+        lock(&self.0).push(Stream { client, expires });
     }
 
     /// Looks at a turn of them from a position on. Returns where to go on, if there are more. All that were last told the same event
@@ -126,7 +147,7 @@ impl Streams {
     fn look(&self, mut position: usize, now: Instant) -> Option<usize> {
         let mut streams = lock(&self.0);
         for _ in 0..TURN {
-            if streams.get(position)?.look(now) {
+            if streams.get_mut(position)?.look(now) {
                 position += 1;
             } else {
                 // The last one takes its place, and is looked at next.
@@ -139,6 +160,29 @@ impl Streams {
 
 impl Stream {
     /// False if the stream is gone.
+    fn look(&mut self, now: Instant) -> bool {
+        if self.expires.is_some_and(|expires| expires <= now) {
+            self.expires = None;
+            self.client.expire();
+        }
+        self.client.look(now)
+    }
+}
+
+impl Client {
+    fn expire(&self) {
+        // One that is gone has ended its stream already.
+        match self {
+            Self::Events(_, subscriber) => {
+                subscriber.cast(SubscriberMessage::Close(ByeReason::ExpiredToken)).ok();
+            }
+            Self::Metrics(_, subscriber) => {
+                subscriber.cast(MetricsSubscriberMessage::Close(ByeReason::ExpiredToken)).ok();
+            }
+        }
+    }
+
+    /// False if the stream is gone.
     fn look(&self, now: Instant) -> bool {
         match self {
             Self::Events(outbox, subscriber) => {
@@ -147,12 +191,12 @@ impl Stream {
                 };
                 match outbox.look(now) {
                     Health::Good => {}
-                    // One that is gone has ended its stream already.
+                    // As above.
                     Health::Stalled => _ = subscriber.cast(SubscriberMessage::Cut),
                 }
                 true
             }
-            Self::Metrics(slot) => slot.upgrade().is_some_and(|slot| {
+            Self::Metrics(slot, _) => slot.upgrade().is_some_and(|slot| {
                 slot.look(now);
                 true
             }),

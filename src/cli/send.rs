@@ -66,6 +66,9 @@ pub(super) struct SendOptions {
     /// environment hides it
     #[arg(long, value_name = "KEY", env = "TELEMETRY_HUB_WEBHOOK_KEY", hide_env_values = true)]
     webhook_key: Option<Secret>,
+    /// The token to show, if the hub asks for one. Other users of the machine can see it here; the environment hides it
+    #[arg(long, value_name = "TOKEN", env = "TELEMETRY_HUB_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
     /// No progress and no summary; lines that were not accepted are still reported
     #[arg(long, short)]
     quiet: bool,
@@ -107,7 +110,8 @@ pub(super) async fn run(options: SendOptions) -> anyhow::Result<ExitCode> {
     let console = Console::on_stderr(&input, options.quiet);
     let publisher = Publisher::new(options.url, options.retry_for, &console)
         .context("cannot set up the HTTP client")?
-        .signing_with(options.webhook_key.as_ref().map(|key| WebhookKey::new(key.as_str())));
+        .signing_with(options.webhook_key.as_ref().map(|key| WebhookKey::new(key.as_str())))
+        .showing(options.token);
     let recogniser = Recogniser::new(options.format, options.kind);
     let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ExtraListen, Secret, Settings, Time};
-use crate::server::Server;
+use crate::server::{Server, ServerError};
 
 /// The exit code for settings that cannot be, as clap has it for options.
 pub(super) const BAD_OPTION: u8 = 2;
@@ -60,7 +60,13 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_OPTION));
         }
     };
-    let server = Server::bind(settings).await?;
+    let server = match Server::bind(settings).await {
+        Err(error @ ServerError::Exposed { .. }) => {
+            eprintln!("telemetry-hub: {error}");
+            return Ok(ExitCode::from(BAD_OPTION));
+        }
+        server => server?,
+    };
     let stop = asked_to_stop()?;
     // Whoever started it may have closed its output: that is no reason not to serve.
     std::io::stdout().write_all(welcome(&server).as_bytes()).ok();
@@ -86,8 +92,10 @@ fn welcome(server: &Server) -> String {
         version = env!("CARGO_PKG_VERSION"),
         otlp = otlp_addresses(server),
     );
-    if !address.ip().is_loopback() {
-        text.push_str("  Anyone who can reach this address can read and write here.\n\n");
+    if server.asks_for_tokens() {
+        text.push_str(
+            "  Every request needs a token: -H \"Authorization: Bearer $TELEMETRY_HUB_TOKEN\"\n\n",
+        );
     }
     text
 }

@@ -6,7 +6,8 @@ use telemetry_hub_actors::{IngestError, NewEvent};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::{incoming, respond, with_intake, writable};
+use super::{Admitted, admitted, incoming, respond, writable};
+use crate::access::Scope;
 use crate::error_chain::error_chain;
 use crate::intake::{Incoming, Intake};
 use crate::reply::{self, HttpResponse, ItemError, Problem};
@@ -19,13 +20,19 @@ const ITEMS_AT_A_TIME: usize = 256;
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "events").boxed();
-    let route = incoming()
-        .and(with_intake(intake))
-        .then(async |incoming: Incoming, intake: Intake| respond(accept(incoming, &intake).await));
+    let route = incoming().and(admitted(intake, Scope::Ingest)).then(
+        async |incoming: Incoming, admitted: Result<Admitted, Problem>| {
+            respond(accept(incoming, admitted).await)
+        },
+    );
     writable(path, route.boxed())
 }
 
-async fn accept(incoming: Incoming, intake: &Intake) -> Result<HttpResponse, Problem> {
+async fn accept(
+    incoming: Incoming,
+    admitted: Result<Admitted, Problem>,
+) -> Result<HttpResponse, Problem> {
+    let intake = &admitted?.intake;
     let body = incoming.verified(intake).await?.read(intake).await?;
     let turn = intake.turn_to_parse().await?;
     let config = intake.hub.config();

@@ -2,33 +2,36 @@
 //!
 //! A stream is a subscription: it ends its actor when the client hangs up, because whoever writes the stream then drops it.
 
-use telemetry_hub_actors::{HubHandle, MetricsQuery, QueryError, QueryFault, TraceQuery};
+use telemetry_hub_actors::{MetricsQuery, QueryError, QueryFault, TraceQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 
-use super::{query, readable, respond, with_hub};
+use super::{Admitted, admitted, query, readable, respond};
+use crate::access::Scope;
+use crate::intake::Intake;
 use crate::live_stream::{self, Exit};
 use crate::reply::{HttpResponse, Problem};
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 
-pub(crate) fn traces(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
+pub(crate) fn traces(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "traces" / "live").boxed();
     let request = query().and(warp::header::headers_cloned()).and(warp::ext::optional());
-    let route = request.and(with_hub(hub)).then(
-        async |query: String, headers: HeaderMap, exit: Option<Exit>, hub: HubHandle| {
-            respond(watch_traces(&query, &headers, exit, &hub).await)
+    let route = request.and(admitted(intake, Scope::Traces)).then(
+        async |query: String, headers: HeaderMap, exit: Option<Exit>, admitted| {
+            respond(watch_traces(&query, &headers, exit, admitted).await)
         },
     );
     readable(path, route.boxed())
 }
 
-pub(crate) fn metrics(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
+pub(crate) fn metrics(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics" / "live").boxed();
-    let route = query().and(warp::ext::optional()).and(with_hub(hub)).then(
-        async |query: String, exit: Option<Exit>, hub: HubHandle| {
-            respond(watch_metrics(&query, exit, &hub).await)
+    let request = query().and(warp::ext::optional());
+    let route = request.and(admitted(intake, Scope::Metrics)).then(
+        async |query: String, exit: Option<Exit>, admitted| {
+            respond(watch_metrics(&query, exit, admitted).await)
         },
     );
     readable(path, route.boxed())
@@ -38,19 +41,22 @@ async fn watch_traces(
     query: &str,
     headers: &HeaderMap,
     exit: Option<Exit>,
-    hub: &HubHandle,
+    admitted: Result<Admitted, Problem>,
 ) -> Result<HttpResponse, Problem> {
+    let Admitted { intake, grant } = admitted?;
     let query = TraceQuery::parse(query, last_event_id(headers)?)?;
-    Ok(live_stream::answer(hub.subscribe(query).await?, exit).await)
+    let query = grant.limit_traces(query);
+    Ok(live_stream::answer(intake.hub.subscribe(query).await?, exit).await)
 }
 
 async fn watch_metrics(
     query: &str,
     exit: Option<Exit>,
-    hub: &HubHandle,
+    admitted: Result<Admitted, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let query = MetricsQuery::parse(query)?;
-    Ok(live_stream::answer(hub.subscribe_metrics(query).await?, exit).await)
+    let Admitted { intake, grant } = admitted?;
+    let query = grant.limit_metrics(MetricsQuery::parse(query)?);
+    Ok(live_stream::answer(intake.hub.subscribe_metrics(query).await?, exit).await)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

@@ -1,29 +1,35 @@
 //! `POST /api/telemetry/metrics`, metrics in, and `GET /metrics`, all of them out for Prometheus.
 
 use serde_json::value::RawValue;
-use telemetry_hub_actors::{HubHandle, Measurement, MeasurementError};
+use telemetry_hub_actors::{Measurement, MeasurementError, Selection};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
 use super::events::Batch;
-use super::{incoming, readable, respond, with_hub, with_intake, writable};
+use super::{Admitted, admitted, incoming, readable, respond, writable};
+use crate::access::Scope;
 use crate::intake::{Incoming, Intake};
 use crate::prometheus;
 use crate::reply::{self, HttpResponse, Problem};
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics").boxed();
-    let route = incoming()
-        .and(with_intake(intake))
-        .then(async |incoming: Incoming, intake: Intake| respond(accept(incoming, &intake).await));
+    let route = incoming().and(admitted(intake, Scope::Ingest)).then(
+        async |incoming: Incoming, admitted: Result<Admitted, Problem>| {
+            respond(accept(incoming, admitted).await)
+        },
+    );
     writable(path, route.boxed())
 }
 
-pub(crate) fn scrape(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
-    let route = with_hub(hub).map(|hub: HubHandle| {
-        let text = prometheus::encode(&hub.metrics());
-        reply::with_type(StatusCode::OK, prometheus::CONTENT_TYPE, text.into_bytes())
+pub(crate) fn scrape(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
+    let route = admitted(intake, Scope::Metrics).map(|admitted: Result<Admitted, Problem>| {
+        respond(admitted.map(|Admitted { intake, grant }| {
+            let selection = grant.limit_selection(Selection::everything());
+            let text = prometheus::encode(&intake.hub.metrics_of(&selection));
+            reply::with_type(StatusCode::OK, prometheus::CONTENT_TYPE, text.into_bytes())
+        }))
     });
     readable(warp::path!("metrics").boxed(), route.boxed())
 }
@@ -39,7 +45,11 @@ enum MetricError {
     TooLarge { size: usize, limit: usize },
 }
 
-async fn accept(incoming: Incoming, intake: &Intake) -> Result<HttpResponse, Problem> {
+async fn accept(
+    incoming: Incoming,
+    admitted: Result<Admitted, Problem>,
+) -> Result<HttpResponse, Problem> {
+    let intake = &admitted?.intake;
     let body = incoming.read(intake).await?;
     let _turn = intake.turn_to_parse().await?;
     intake.check_ready()?;

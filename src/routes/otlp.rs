@@ -3,7 +3,8 @@
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::{incoming, with_intake, writable};
+use super::{Admitted, admitted, incoming, writable};
+use crate::access::Scope;
 use crate::intake::{Incoming, Intake, unknown_type};
 use crate::otlp::{self, Encoding, Signal};
 use crate::reply::{HttpResponse, Problem};
@@ -23,16 +24,20 @@ fn export(
     intake: &Intake,
 ) -> BoxedFilter<(HttpResponse,)> {
     let route = incoming()
-        .and(with_intake(intake))
-        .then(move |incoming: Incoming, intake: Intake| answer(signal, incoming, intake));
+        .and(admitted(intake, Scope::Ingest))
+        .then(move |incoming: Incoming, admitted| answer(signal, incoming, admitted));
     writable(path, route.boxed())
 }
 
-async fn answer(signal: Option<Signal>, incoming: Incoming, intake: Intake) -> HttpResponse {
+async fn answer(
+    signal: Option<Signal>,
+    incoming: Incoming,
+    admitted: Result<Admitted, Problem>,
+) -> HttpResponse {
     // Who sends something else is answered in JSON, which people can read.
     let encoding = encoding(&incoming);
     let answered = encoding.as_ref().copied().unwrap_or(Encoding::Json);
-    match read(signal, encoding, incoming, &intake).await {
+    match read(signal, encoding, incoming, admitted).await {
         Ok((signal, outcome)) => otlp::respond(signal, answered, Ok(outcome)),
         Err(problem) => otlp::respond(signal.unwrap_or(Signal::Logs), answered, Err(problem)),
     }
@@ -42,8 +47,9 @@ async fn read(
     signal: Option<Signal>,
     encoding: Result<Encoding, Problem>,
     incoming: Incoming,
-    intake: &Intake,
+    admitted: Result<Admitted, Problem>,
 ) -> Result<(Signal, otlp::Outcome), Problem> {
+    let intake = &admitted?.intake;
     let encoding = encoding?;
     let body = incoming.read_bytes(intake).await?;
     let (bytes, _room) = body.into_parts();

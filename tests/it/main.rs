@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod drain;
 mod embed;
 mod examples;

@@ -78,6 +78,7 @@ impl FilterBuilder {
             broad: self.broad.into_iter().map(Broad::new).collect(),
             keys: key_filters(self.level, self.keys),
             follow,
+            within: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use crate::cli::send::parse_duration;
+use crate::config::Secret;
 
 /// Options for loading a server.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,10 @@ pub(in crate::cli) struct LoadOptions {
     /// Subscribe here instead of at the hub's /api/telemetry/traces/live; may have the number of the subscriber's filter in it
     #[arg(long, value_name = "URL")]
     pub(super) subscribe_url: Option<String>,
+    /// The token that subscribers and publishers show, if the server asks for one. Other users of the machine can see it here; the
+    /// environment hides it
+    #[arg(long, value_name = "TOKEN", env = "TELEMETRY_HUB_TOKEN", hide_env_values = true)]
+    pub(super) token: Option<Secret>,
     /// Publish here instead of at the hub's /api/telemetry/events; may have {target} in it, the number of the event's filter
     #[arg(long, value_name = "URL")]
     pub(super) publish_url: Option<String>,

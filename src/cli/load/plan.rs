@@ -65,6 +65,8 @@ pub(super) struct Subscribing {
     pub(super) http2: bool,
     pub(super) streams_per_connection: u32,
     pub(super) sources: u8,
+    /// The value of `Authorization`.
+    pub(super) authorization: Option<HeaderValue>,
     pub(super) readers: ReaderMix,
 }
 
@@ -203,6 +205,7 @@ impl Subscribing {
             http2: options.http2,
             streams_per_connection: if options.http2 { options.streams_per_connection } else { 1 },
             sources: options.sources,
+            authorization: authorization(options)?,
             readers,
         })
     }
@@ -260,6 +263,9 @@ impl Publishing {
             headers +=
                 &header_line(header).ok_or_else(|| PlanError::option(option, "not a header"))?;
         }
+        if let Some(value) = authorization(options)? {
+            headers += &authorization_line(&value);
+        }
         let event_bytes = options.event_bytes as usize;
         Ok(Self { target, path, body, event_bytes, method, headers })
     }
@@ -275,6 +281,23 @@ impl Publishing {
         let Self { method, headers, .. } = self;
         format!("{method} {path} HTTP/1.1{headers}Content-Length: {length}\r\n\r\n{body}")
     }
+}
+
+/// What shows the token.
+fn authorization(options: &LoadOptions) -> Result<Option<HeaderValue>, PlanError> {
+    let Some(token) = &options.token else {
+        return Ok(None);
+    };
+    let value = HeaderValue::try_from(format!("Bearer {}", token.as_str()));
+    let value = value.ok().filter(|value| value.to_str().is_ok());
+    let mut value = value.ok_or_else(|| PlanError::option("--token", "not a token"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+/// The same as it stands in a request of HTTP/1.1.
+pub(super) fn authorization_line(value: &HeaderValue) -> String {
+    format!("Authorization: {}\r\n", value.to_str().expect("it is a text"))
 }
 
 /// A header as it stands in a request. Nothing in it can begin another.

@@ -15,6 +15,7 @@ use super::answer::{self, Answer, Receipt, Rejection};
 use super::backoff::Backoff;
 use super::batch::Batch;
 use super::console::Console;
+use crate::config::Secret;
 use crate::error_chain::error_chain;
 use crate::signature::{self, WebhookKey};
 
@@ -83,6 +84,7 @@ pub(super) struct Publisher<'a> {
     client: Client,
     endpoint: Endpoint,
     key: Option<WebhookKey>,
+    token: Option<Secret>,
     retry_for: Duration,
     console: &'a Console,
 }
@@ -101,12 +103,19 @@ impl<'a> Publisher<'a> {
         if endpoint.is_on_this_host() {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build()?, endpoint, key: None, retry_for, console })
+        let (key, token) = (None, None);
+        Ok(Self { client: builder.build()?, endpoint, key, token, retry_for, console })
     }
 
     /// With a key that every body is signed with.
     pub(super) fn signing_with(mut self, key: Option<WebhookKey>) -> Self {
         self.key = key;
+        self
+    }
+
+    /// With a token that every request shows.
+    pub(super) fn showing(mut self, token: Option<Secret>) -> Self {
+        self.token = token;
         self
     }
 
@@ -183,6 +192,9 @@ impl<'a> Publisher<'a> {
             .body(batch.body.clone());
         if let Some(key) = &self.key {
             request = request.header(signature::HEADER, key.sign(&batch.body));
+        }
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.as_str());
         }
         let mut response = request.send().await?;
         let mut body = Vec::new();

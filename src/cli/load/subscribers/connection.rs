@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
-use hyper::header::{ACCEPT, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::super::frames::FrameReader;
 use super::super::http1::{AnswerError, Body, Head};
 use super::super::ledger::ReaderClass;
+use super::super::plan::authorization_line;
 use super::{OPEN_TIMEOUT, Reader, Worker, stream};
 use crate::error_chain::error_chain;
 
@@ -95,8 +96,10 @@ async fn request_http1(
     let mut socket = worker.connect(subscriber, class).await.map_err(OpenError::Connect)?;
     let path = plan.subscribing.path(subscriber % plan.schedule.filters);
     let host = &plan.subscribing.target.authority;
+    let authorization = plan.subscribing.authorization.as_ref().map(authorization_line);
+    let authorization = authorization.unwrap_or_default();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nUser-Agent: {AGENT}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nUser-Agent: {AGENT}\r\n{authorization}\r\n"
     );
     socket.write_all(request.as_bytes()).await.map_err(OpenError::Broken)?;
     let mut answer = Vec::new();
@@ -172,6 +175,10 @@ async fn request_http2(
         .build()
         .expect("the path was in a URL");
     let request = Request::get(uri).header(ACCEPT, "text/event-stream").header(USER_AGENT, AGENT);
+    let request = match &plan.subscribing.authorization {
+        Some(value) => request.header(AUTHORIZATION, value),
+        None => request,
+    };
     let request = request.body(Empty::new()).expect("all parts are valid");
     sender.ready().await.map_err(OpenError::Http2)?;
     let answer = sender.send_request(request).await.map_err(OpenError::Http2)?;

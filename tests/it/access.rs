@@ -1,0 +1,355 @@
+//! Who may do what: tokens and their scopes, what their holders see, what a hub without tokens asks of a browser, and that it stays
+//! on this machine.
+
+use reqwest::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use telemetry_hub::{Server, ServerError, Settings};
+
+use crate::harness::{LiveStream, TestServer};
+
+const EVENTS: &str = "/api/telemetry/events";
+const TRACES: &str = "/api/telemetry/traces/live";
+const METRICS: &str = "/api/telemetry/metrics/live";
+
+/// A token as the settings have it.
+fn known(token: &str, scopes: &[&str], more: &Value) -> Value {
+    let hash = Sha256::digest(token.as_bytes());
+    let mut settings = json!({
+        "name": token,
+        "hash": format!("sha256:{}", const_hex::encode(hash)),
+        "scopes": scopes,
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    settings
+}
+
+async fn guarded(tokens: Vec<Value>) -> TestServer {
+    TestServer::with(json!({ "tokens": tokens })).await
+}
+
+fn request(server: &TestServer, method: Method, path: &str, token: &str) -> RequestBuilder {
+    let request = server.client.request(method, format!("{}{path}", server.base));
+    request.bearer_auth(token)
+}
+
+/// Watches with a token.
+async fn watch(server: &TestServer, path: &str, token: &str) -> LiveStream {
+    LiveStream::open(request(server, Method::GET, path, token).send().await.unwrap())
+}
+
+async fn post(server: &TestServer, token: &str, events: &Value) {
+    let request = request(server, Method::POST, EVENTS, token);
+    let answer = request.json(events).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+/// What needs which scope.
+fn requests() -> Vec<(Method, &'static str, &'static str)> {
+    vec![
+        (Method::POST, EVENTS, "ingest"),
+        (Method::POST, "/api/telemetry/metrics", "ingest"),
+        (Method::POST, "/v1/logs", "ingest"),
+        (Method::POST, "/v1/traces", "ingest"),
+        (Method::POST, "/v1/metrics", "ingest"),
+        (Method::POST, "/v1/otel", "ingest"),
+        (Method::GET, TRACES, "traces"),
+        (Method::HEAD, TRACES, "traces"),
+        (Method::GET, METRICS, "metrics"),
+        (Method::GET, "/metrics", "metrics"),
+    ]
+}
+
+#[tokio::test]
+async fn each_path_asks_for_its_scope() {
+    let scopes = ["ingest", "traces", "metrics", "admin"];
+    let server =
+        guarded(scopes.iter().map(|scope| known(scope, &[scope], &json!({}))).collect()).await;
+    for (method, path, needed) in requests() {
+        for scope in scopes {
+            let request = request(&server, method.clone(), path, scope);
+            // OTLP's own types, so that nothing else is wrong.
+            let request = match method {
+                Method::POST => request.header("content-type", "application/json").body("{}"),
+                _ => request,
+            };
+            let answer = request.send().await.unwrap();
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            if scope == needed {
+                assert!(![401, 403].contains(&status.as_u16()), "{method} {path}: {status}");
+            } else {
+                assert_eq!(status, 403, "{method} {path} with {scope}");
+                let challenge = headers[WWW_AUTHENTICATE].to_str().unwrap();
+                let expected = format!("error=\"insufficient_scope\", scope=\"{needed}\"");
+                assert!(challenge.starts_with("Bearer ") && challenge.contains(&expected));
+            }
+        }
+        let url = format!("{}{path}", server.base);
+        for authorization in [None, Some("Bearer nobody's"), Some("Basic dTpw")] {
+            let request = server.client.request(method.clone(), &url);
+            let request = authorization
+                .into_iter()
+                .fold(request, |request, value| request.header(AUTHORIZATION, value));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 401, "{method} {path} with {authorization:?}");
+            assert_eq!(answer.headers()[WWW_AUTHENTICATE], "Bearer realm=\"telemetry-hub\"");
+            let text = answer.text().await.unwrap();
+            assert!(!text.contains("nobody's"), "no token is ever said: {text}");
+        }
+    }
+    // Whether the hub lives is no secret.
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(server.get(path).await.status(), 200);
+    }
+    let requests = requests().len() as f64;
+    let metrics = watch(&server, &format!("{METRICS}?metrics=server.access"), "metrics").await;
+    assert_eq!(count(metrics, "server.access.forbidden").await, 3.0 * requests);
+    let metrics = watch(&server, &format!("{METRICS}?metrics=server.access"), "metrics").await;
+    assert_eq!(count(metrics, "server.access.unauthorized").await, 3.0 * requests);
+    server.stop().await.unwrap();
+}
+
+async fn count(mut stream: LiveStream, series: &str) -> f64 {
+    let (samples, _) = stream.expect("metrics").await;
+    let samples = samples.as_array().unwrap().clone();
+    let sample = samples.iter().find(|sample| sample["id"] == series);
+    sample.unwrap_or_else(|| panic!("{series} in {samples:?}"))["value"].as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn over_grpc_too() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+    let server =
+        guarded(vec![known("in", &["ingest"], &json!({})), known("out", &["traces"], &json!({}))])
+            .await;
+    let mut client = LogsServiceClient::connect(server.base.clone()).await.unwrap();
+    for (token, code) in [
+        (Some("in"), None),
+        (Some("out"), Some(tonic::Code::PermissionDenied)),
+        (Some("x"), Some(tonic::Code::Unauthenticated)),
+        (None, Some(tonic::Code::Unauthenticated)),
+    ] {
+        let mut request = tonic::Request::new(ExportLogsServiceRequest::default());
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", value);
+        }
+        let outcome = client.export(request).await;
+        assert_eq!(outcome.err().map(|status| status.code()), code, "{token:?}");
+    }
+    server.stop().await.unwrap();
+}
+
+/// Two accounts in one span, a stranger's event first.
+fn mixed() -> Value {
+    json!([
+        {"type": "a", "spanId": "s", "data": {"account": "bob", "n": 1}},
+        {"type": "a", "spanId": "s", "data": {"account": "alice", "n": 2}},
+        {"type": "b", "spanId": "s", "data": {"account": "bob", "n": 3}},
+        {"type": "b", "spanId": "s", "data": {"account": "alice", "n": 4}},
+        {"type": "a", "spanId": "t", "data": {"n": 5}},
+    ])
+}
+
+fn numbers(events: &[Value]) -> Vec<u64> {
+    events.iter().map(|event| event["data"]["n"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_token_with_a_filter_sees_nothing_else() {
+    let limit = json!({"filter": "account=alice"});
+    let server =
+        guarded(vec![known("alice", &["traces"], &limit), known("in", &["ingest"], &json!({}))])
+            .await;
+    // What comes after all, so that nothing can come later.
+    let last = json!([{"type": "a", "data": {"account": "alice", "n": 9}}, {"type": "b", "data": {"account": "alice", "n": 9}}]);
+    for (query, expected) in [
+        ("", &[2, 4, 9, 9][..]),
+        ("type=a", &[2, 4, 9]),
+        ("type=a&follow=span", &[2, 4, 9]),
+        ("type=a&follow=trace", &[2, 4, 9]),
+        ("type=b", &[4, 9]),
+        ("type=a&follow=none", &[2, 9]),
+        ("account=bob&account=alice", &[2, 4, 9, 9]),
+    ] {
+        let mut live = watch(&server, &format!("{TRACES}?{query}"), "alice").await;
+        post(&server, "in", &mixed()).await;
+        post(&server, "in", &last).await;
+        assert_eq!(numbers(&live.events(expected.len()).await), expected, "{query}");
+    }
+    // A replay is of one's own as well, and nothing tells of the others.
+    let mut replay = watch(&server, &format!("{TRACES}?replay=3&filter=alice"), "alice").await;
+    let events = replay.events(3).await;
+    assert!(events.iter().all(|event| event["data"]["account"] == "alice"), "{events:?}");
+    assert_eq!(replay.expect("caught-up").await.0, json!({"replayed": 3}));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_comes_back_sees_no_more_and_is_told_no_id_of_anothers() {
+    let limit = json!({"filter": "account=alice"});
+    let tokens =
+        vec![known("alice", &["traces"], &limit), known("in", &["ingest", "traces"], &json!({}))];
+    let server =
+        TestServer::with(json!({"tokens": tokens, "replay_bytes": "20KiB", "batch_bytes": "1KiB"}))
+            .await;
+    let pad = "x".repeat(1000);
+    let mut everything = watch(&server, TRACES, "in").await;
+    post(&server, "in", &json!({"type": "a", "data": {"account": "bob", "n": 0}})).await;
+    let strangers = everything.events(1).await[0]["id"].as_str().unwrap().to_owned();
+    for n in 1..100 {
+        let account = if n % 2 == 0 { "alice" } else { "bob" };
+        post(
+            &server,
+            "in",
+            &json!({"type": "a", "data": {"account": account, "n": n, "pad": pad}}),
+        )
+        .await;
+    }
+    let resume = request(&server, Method::GET, TRACES, "alice").header("Last-Event-ID", &strangers);
+    let mut live = LiveStream::open(resume.send().await.unwrap());
+    let (gap, id) = live.expect("gap").await;
+    assert_eq!(gap, json!({"reason": "expired", "missed": null, "from": strangers, "to": null}));
+    assert_eq!(id, "");
+    let (events, _) = live.expect("trace").await;
+    let mut events = events.as_array().unwrap().iter();
+    assert!(events.all(|event| event["data"]["account"] == "alice"));
+    // One who may see all is told where the hole ends.
+    let resume = request(&server, Method::GET, TRACES, "in").header("Last-Event-ID", &strangers);
+    let mut live = LiveStream::open(resume.send().await.unwrap());
+    assert!(live.expect("gap").await.0["to"].is_string());
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_with_names_sees_no_other_series() {
+    let limit = json!({"metrics": "hub.events,queue"});
+    let server = guarded(vec![known("some", &["metrics"], &limit)]).await;
+    for (query, expected) in [
+        ("", 6),
+        ("?metrics=queue,server", 1),
+        ("?metrics=hub.events.received", 1),
+        ("?metrics=*", 6),
+        ("?metrics=server.memory", 0),
+    ] {
+        let mut live = watch(&server, &format!("{METRICS}{query}"), "some").await;
+        let (samples, _) = live.expect("metrics").await;
+        assert_eq!(samples.as_array().unwrap().len(), expected, "{query}: {samples}");
+    }
+    let text = request(&server, Method::GET, "/metrics", "some").send().await.unwrap();
+    let text = text.text().await.unwrap();
+    assert!(text.contains("hub_events_received") && !text.contains("server_memory"), "{text}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let soon = json!({ "expires": expires.to_string() });
+    let tokens = vec![known("soon", &["traces", "metrics"], &soon)];
+    let server = TestServer::with(json!({"tokens": tokens, "ping_interval": "200ms"})).await;
+    let mut traces = watch(&server, TRACES, "soon").await;
+    let mut metrics = watch(&server, &format!("{METRICS}?interval=10"), "soon").await;
+    metrics.expect("metrics").await;
+    for stream in [&mut traces, &mut metrics] {
+        let (bye, _) = stream.expect("bye").await;
+        assert_eq!(bye["reason"], "expired-token");
+        assert!(stream.frame().await.is_none());
+    }
+    assert!(jiff::Timestamp::now() >= expires);
+    for path in [TRACES, METRICS] {
+        let answer = request(&server, Method::GET, path, "soon").send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_tokens_a_browser_asks_for_no_other_site() {
+    let server = TestServer::start().await;
+    let cases: &[(&[(&str, &str)], u16)] = &[
+        (&[], 200),
+        (&[("host", "localhost:1")], 200),
+        (&[("host", "evil.example")], 403),
+        (&[("origin", "https://evil.example")], 403),
+        (&[("origin", "null")], 403),
+        (&[("sec-fetch-site", "cross-site")], 403),
+        (&[("sec-fetch-site", "same-origin")], 200),
+    ];
+    for (path, method) in [("/metrics", Method::GET), ("/v1/logs", Method::POST)] {
+        for (headers, status) in cases {
+            let mut request =
+                server.client.request(method.clone(), format!("{}{path}", server.base));
+            request = request.header("content-type", "application/json").body("{}");
+            for (name, value) in *headers {
+                request = request.header(*name, *value);
+            }
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), *status, "{path} {headers:?}");
+        }
+    }
+    let request =
+        server.client.get(format!("{}/metrics", server.base)).header(HOST, "evil.example");
+    let detail = request.send().await.unwrap().text().await.unwrap();
+    assert!(detail.contains("evil.example is no name of this machine's own"), "{detail}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_tokens_a_hub_stays_on_this_machine() {
+    let bind = async |settings: Value| {
+        let settings = Settings::load(None, &settings).unwrap();
+        Server::bind(settings).await.map(|_| ())
+    };
+    for settings in [
+        json!({"listen": "0.0.0.0:0", "otlp_http": "off", "otlp_grpc": "off"}),
+        json!({"listen": "[::]:0", "otlp_http": "off", "otlp_grpc": "off"}),
+        json!({"listen": "127.0.0.1:0", "otlp_http": "0.0.0.0:0", "otlp_grpc": "off"}),
+        json!({"listen": "127.0.0.1:0", "otlp_http": "off", "otlp_grpc": "0.0.0.0:0"}),
+    ] {
+        let error = bind(settings.clone()).await.unwrap_err();
+        assert!(matches!(error, ServerError::Exposed { .. }), "{settings}: {error}");
+    }
+    let token = known("a", &["admin"], &json!({}));
+    bind(json!({"listen": "0.0.0.0:0", "otlp_http": "off", "otlp_grpc": "off", "tokens": [token]}))
+        .await
+        .unwrap();
+}
+
+#[test]
+fn settings_that_would_let_in_the_wrong_ones_are_refused() {
+    let good = known("a", &["traces"], &json!({"filter": "level=warn", "metrics": "smtp"}));
+    assert!(Settings::load(None, &json!({ "tokens": [good] })).is_ok());
+    for (bad, expected) in [
+        (known("a", &[], &json!({})), "good for nothing"),
+        (known("a", &["everything"], &json!({})), "unknown variant"),
+        (known("a", &["traces"], &json!({"hash": "secret"})), "64 hexadecimal digits"),
+        (known("a", &["traces"], &json!({"filter": "level=loud"})), "level"),
+        (known("a", &["traces"], &json!({"filter": "replay=5"})), "replay"),
+        (known("a", &["traces"], &json!({"metrics": ","})), "name"),
+        (known("a", &["traces"], &json!({"expires": "soon"})), "expires"),
+        (known("a", &["traces"], &json!({"fitler": "level=warn"})), "fitler"),
+    ] {
+        let error = Settings::load(None, &json!({ "tokens": [bad] })).unwrap_err().to_string();
+        assert!(error.contains(expected), "{bad}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_body_is_read_of_those_who_may_not_send() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = guarded(vec![known("out", &["traces"], &json!({}))]).await;
+    let address = server.base.strip_prefix("http://").unwrap();
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {EVENTS} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000000000\r\nAuthorization: Bearer out\r\nExpect: 100-continue\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let length = socket.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    server.stop().await.unwrap();
+}
