@@ -22,8 +22,23 @@ use crate::value::Object;
 #[path = "../../tests/it/nasty.rs"]
 mod nasty;
 
+/// A filter, held to the limits of another if there is a second query behind ` within `.
 fn filter(query: &str) -> Filter {
-    TraceQuery::parse(query, None).unwrap().filter
+    let parse = |query| TraceQuery::parse(query, None).unwrap().filter;
+    match query.split_once(LIMIT) {
+        Some((own, limit)) => parse(own).within(&parse(limit)),
+        None => parse(query),
+    }
+}
+
+const LIMIT: &str = " within ";
+
+/// Every fifth is limited.
+fn some_query() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => nasty::query(),
+        1 => (nasty::query(), nasty::query()).prop_map(|(own, limit)| format!("{own}{LIMIT}{limit}")),
+    ]
 }
 
 fn event(json: &str, offset: u64) -> Arc<Event> {
@@ -61,7 +76,7 @@ fn run<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value)) {
 #[test]
 fn every_filter_that_matches_is_found() {
     let (matched, found) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let strategy = (vec(nasty::query(), 1..40), vec(nasty::event(), 1..20));
+    let strategy = (vec(some_query(), 1..40), vec(nasty::event(), 1..20));
     run(300, &strategy, |(queries, events)| {
         let filters: Vec<Filter> = queries.iter().map(|query| filter(query)).collect();
         let index = FilterIndex::build(filters.iter());
@@ -134,7 +149,14 @@ struct Naive {
 
 impl Naive {
     fn wants(&mut self, filter: &Filter, event: &Event, capacity: usize, other: &Self) -> bool {
-        let matches = filter.matches(event);
+        let (own, limit) = match filter.canonical().split_once(LIMIT) {
+            Some((own, limit)) => (self::filter(own), Some(self::filter(limit))),
+            None => (filter.clone(), None),
+        };
+        if limit.is_some_and(|limit| !limit.matches(event)) {
+            return false;
+        }
+        let matches = own.matches(event);
         let content = event.content();
         let (span, trace) = (content.span_id.as_deref(), content.trace_id.as_deref());
         let subject = match filter.follow() {
@@ -377,8 +399,8 @@ fn check_nothing_is_left(index: &MatchIndex) {
 fn some_action() -> impl Strategy<Value = Action> {
     let batch = || vec(nasty::event(), 1..6);
     prop_oneof![
-        6 => nasty::query().prop_map(Action::Join),
-        2 => (nasty::query(), batch()).prop_map(|(query, events)| Action::Replay(query, events)),
+        6 => some_query().prop_map(Action::Join),
+        2 => (some_query(), batch()).prop_map(|(query, events)| Action::Replay(query, events)),
         3 => any::<usize>().prop_map(Action::Leave),
         8 => batch().prop_map(Action::Route),
         16 => any::<usize>().prop_map(Action::Handle),
@@ -389,7 +411,7 @@ fn some_action() -> impl Strategy<Value = Action> {
 
 /// A few filters that come again and again, so that they have groups of several.
 fn some_life() -> impl Strategy<Value = (usize, Vec<Action>)> {
-    let few = vec(nasty::query(), 4);
+    let few = vec(some_query(), 4);
     let actions = vec((some_action(), option_of_few()), 10..120);
     let capacity = prop_oneof![Just(1_usize), Just(2), Just(1000)];
     (few, actions, capacity).prop_map(|(few, actions, capacity)| {
