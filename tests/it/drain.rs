@@ -36,7 +36,7 @@ async fn what_was_answered_200_arrives_before_bye() {
 async fn a_client_that_does_not_read_is_cut_at_the_deadline() {
     let server = TestServer::with(json!({"drain_timeout": "300ms"})).await;
     let hub = server.hub.clone();
-    let request = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: h\r\n\r\n";
+    let request = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let stalled = raw_request(&server, request).await;
     eventually(|| hub.stats().subscribers == 1).await;
     let text = "x".repeat(1 << 20);
@@ -51,7 +51,7 @@ async fn a_client_that_does_not_read_is_cut_at_the_deadline() {
 #[tokio::test]
 async fn a_request_under_way_is_answered() {
     let server = TestServer::start().await;
-    let head = "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\nexpect: 100-continue\r\n\r\n";
+    let head = "POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 12\r\nexpect: 100-continue\r\n\r\n";
     let mut socket = raw_request(&server, head).await;
     let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
     within_patience(socket.read_exact(&mut go_on)).await.unwrap();

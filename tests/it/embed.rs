@@ -335,7 +335,7 @@ async fn a_client_that_does_not_read_holds_up_neither_the_hub_nor_its_end() {
         let host = Host::start(way).await;
         let mut stalled =
             TcpStream::connect(host.root.strip_prefix("http://").unwrap()).await.unwrap();
-        let request = format!("GET {}{TRACES} HTTP/1.1\r\nhost: h\r\n\r\n", host.prefix);
+        let request = format!("GET {}{TRACES} HTTP/1.1\r\nhost: localhost\r\n\r\n", host.prefix);
         stalled.write_all(request.as_bytes()).await.unwrap();
         eventually(|| host.hub.stats().subscribers == 1).await;
         let text = "x".repeat(1 << 20);

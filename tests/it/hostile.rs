@@ -14,8 +14,8 @@ pub(crate) async fn raw_request(server: &TestServer, bytes: &str) -> TcpStream {
     socket
 }
 
-const STREAM: &str = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: h\r\n\r\n";
-const POST: &str = "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n{\"type\":\"broken off\",\"data\":{}}";
+const STREAM: &str = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const POST: &str = "POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n{\"type\":\"broken off\",\"data\":{}}";
 
 #[tokio::test]
 async fn hanging_up_at_every_byte_of_a_request_leaves_nothing_behind() {
@@ -73,7 +73,7 @@ async fn one_deep_and_wide_event_does_not_hold_up_the_others() {
 async fn a_client_that_begins_no_request_is_cut() {
     let server = TestServer::with(serde_json::json!({"head_timeout": "200ms"})).await;
     let mut stream = server.watch("").await;
-    for beginning in ["", "P", "PRI * HTTP/2.0\r\n\r\nS", "GET / HTTP/1.1\r\nhost: h\r\n"] {
+    for beginning in ["", "P", "PRI * HTTP/2.0\r\n\r\nS", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
         let mut socket = raw_request(&server, beginning).await;
         let mut answer = Vec::new();
         within_patience(socket.read_to_end(&mut answer)).await.ok();
@@ -88,7 +88,7 @@ async fn a_half_closed_client_still_gets_its_answer() {
     let server = TestServer::start().await;
     let body = "{\"type\":\"a\"}";
     let request = format!(
-        "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut socket = raw_request(&server, &request).await;
@@ -126,7 +126,7 @@ async fn a_refused_body_is_read_on_so_that_its_client_gets_the_answer() {
     ] {
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
         );
         let mut socket = raw_request(&server, &head).await;
         // In two parts: the answer may be ready before the second is sent.
@@ -135,7 +135,7 @@ async fn a_refused_body_is_read_on_so_that_its_client_gets_the_answer() {
             tokio::task::yield_now().await;
         }
         // The connection is still good for the next request.
-        let next = "GET /readyz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        let next = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         socket.write_all(next.as_bytes()).await.unwrap();
         let mut answers = String::new();
         within_patience(socket.read_to_string(&mut answers)).await.unwrap();

@@ -218,7 +218,7 @@ async fn a_full_queue_gets_503_and_what_was_answered_200_still_arrives() {
 #[tokio::test]
 async fn bodies_that_are_read_at_once_have_only_so_much_room() {
     let server = TestServer::with(json!({"max_body_bytes": "64 KiB"})).await;
-    let head = "POST /api/telemetry/events HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\nexpect: 100-continue\r\n\r\n";
+    let head = "POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 12\r\nexpect: 100-continue\r\n\r\n";
     let mut sockets = Vec::new();
     for _ in 0..8 {
         let mut socket = raw_request(&server, head).await;

@@ -63,7 +63,7 @@ async fn a_drain_that_is_not_clean_ends_with_1() {
     let (mut child, address, _lines) =
         start(&["--listen", "127.0.0.1:0", "--drain-timeout", "200ms"]).await;
     let mut stalled = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
-    let request = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: h\r\n\r\n";
+    let request = "GET /api/telemetry/traces/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stalled.write_all(request.as_bytes()).await.unwrap();
     within_patience(stalled.readable()).await.unwrap();
     let text = "x".repeat(1 << 20);

@@ -51,7 +51,7 @@ const STREAM_HEADERS: [(&str, &str); 3] = [
 async fn the_first_request_of_a_connection_gets_the_socket() {
     let server = TestServer::start().await;
     for request in [format!("GET {PATH} HTTP/1.1"), format!("GET {PATH} HTTP/1.0")] {
-        let mut socket = raw_request(&server, &format!("{request}\r\nhost: h\r\n\r\n")).await;
+        let mut socket = raw_request(&server, &format!("{request}\r\nhost: localhost\r\n\r\n")).await;
         let head = read_until(&mut socket, "\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         let [cache, content_type, buffering] = STREAM_HEADERS;
@@ -69,9 +69,9 @@ async fn the_first_request_of_a_connection_gets_the_socket() {
 #[tokio::test]
 async fn a_later_request_of_a_connection_is_answered_in_chunks() {
     let server = TestServer::start().await;
-    let first = "GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n";
+    let first = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     // Both at once, as a client that does not wait would.
-    let both = format!("{first}GET {PATH} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let both = format!("{first}GET {PATH} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut socket = raw_request(&server, &both).await;
     let ready = read_until(&mut socket, "{\"status\":\"ready\"}").await;
     assert!(ready.starts_with("HTTP/1.1 200 OK\r\n"), "{ready}");
@@ -86,7 +86,7 @@ async fn a_later_request_of_a_connection_is_answered_in_chunks() {
 #[tokio::test]
 async fn a_head_alone_and_a_refusal_end_as_any_answer() {
     let server = TestServer::start().await;
-    let close = "HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let close = "HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let mut socket = raw_request(&server, &format!("HEAD {PATH} {close}")).await;
     let head = read_to_end(&mut socket).await;
     assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
@@ -101,7 +101,7 @@ async fn a_head_alone_and_a_refusal_end_as_any_answer() {
 #[tokio::test]
 async fn what_a_client_goes_on_to_send_has_no_meaning_and_its_end_is_the_streams() {
     let server = TestServer::start().await;
-    let request = format!("GET {PATH} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let request = format!("GET {PATH} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let noise = "x".repeat(100_000);
     let mut socket = raw_request(&server, &format!("{request}{noise}")).await;
     read_until(&mut socket, "{\"interval\":15000}\n\n").await;
@@ -134,7 +134,7 @@ fn frames(text: &str) -> Vec<(&str, Value)> {
 /// it missed.
 async fn check_cut(settings: Value) -> u64 {
     let server = TestServer::with(settings).await;
-    let request = format!("GET {PATH} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let request = format!("GET {PATH} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut stalled = raw_request(&server, &request).await;
     let mut healthy = server.watch("follow=none").await;
     let hub = server.hub.clone();
@@ -180,7 +180,7 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// GET of the stream: a frame of headers, all of them literal (RFC 7541, 6.2.2), that opens and ends the client's side of stream 1.
 fn http2_get() -> Vec<u8> {
     let mut block = Vec::new();
-    let pairs = [(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", PATH)];
+    let pairs = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", PATH)];
     for (name, value) in pairs {
         block.push(0);
         for text in [name, value] {
@@ -213,7 +213,7 @@ async fn a_client_of_http2_that_answers_nothing_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_again_is_left() {
     let server = TestServer::with(json!({"write_timeout": "100ms", "linger": "0s"})).await;
-    let request = format!("GET {PATH} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let request = format!("GET {PATH} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let stalled = raw_request(&server, &request).await;
     let hub = server.hub.clone();
     eventually(|| hub.stats().subscribers == 1).await;
