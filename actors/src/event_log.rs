@@ -53,6 +53,8 @@ struct LogState {
     head: u64,
     /// The position after the last batch that the collector has routed.
     routed: u64,
+    /// The position after the last batch that it has begun to route.
+    begun: u64,
     evicted_through: Option<EventId>,
 }
 
@@ -112,6 +114,7 @@ impl EventLog {
                 bytes: 0,
                 head: 0,
                 routed: 0,
+                begun: 0,
                 evicted_through: None,
             }),
         }
@@ -142,7 +145,9 @@ impl EventLog {
     pub(crate) fn next_unrouted(&self) -> Option<Arc<EventBatch>> {
         let mut state = lock(&self.state);
         state.seal();
-        state.from(state.routed).next().cloned()
+        let batch = state.from(state.routed).next().cloned()?;
+        state.begun = batch.position + 1;
+        Some(batch)
     }
 
     /// What there is to route.
@@ -157,10 +162,10 @@ impl EventLog {
         }
     }
 
-    /// How many events the collector has still to route.
+    /// How many events the collector has still to begin with: those under way are counted there.
     pub(crate) fn unrouted_events(&self) -> usize {
         let state = lock(&self.state);
-        let sealed: usize = state.from(state.routed).map(|batch| batch.events.len()).sum();
+        let sealed: usize = state.from(state.begun).map(|batch| batch.events.len()).sum();
         sealed + state.open.len()
     }
 

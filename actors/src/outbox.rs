@@ -167,7 +167,7 @@ impl Outbox {
         state.wake();
     }
 
-    /// The last word to a client that does not read: all that was queued for it is missed.
+    /// The last word to a client that does not read, or may not any more: all that was queued for it is missed.
     pub(crate) fn cut(&self, bye: Bye) {
         let mut state = lock(&self.state);
         state.bytes = 0;

@@ -141,7 +141,9 @@ impl Replayer {
         for batch in page.batches.iter().filter(|batch| batch.position < until) {
             self.search_batch(batch, group);
         }
-        if (page.is_last || self.position >= until)
+        // All of that may have been evicted since the last page: then this one begins behind it.
+        let reaches = |batch: &Arc<EventBatch>| batch.position + 1 >= until;
+        if (page.is_last || page.batches.last().is_some_and(reaches))
             && let Some(search) = self.search.take()
         {
             self.after = search.boundary().unwrap_or(self.after);
@@ -180,5 +182,40 @@ fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
     match group.filter().follow() {
         Follow::None => start,
         Follow::Span | Follow::Trace => log.tail(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HubConfig;
+    use crate::event::{Content, NewEvent};
+    use crate::query::TraceQuery;
+
+    #[test]
+    fn a_search_ends_though_all_that_it_looks_through_is_evicted() {
+        let core = HubCore::new(HubConfig {
+            replay_bytes: 4 * PAGE_BYTES,
+            batch_bytes: PAGE_BYTES / 10,
+            ..HubConfig::default()
+        });
+        let fill = || {
+            for _ in 0..6 * PAGE_BYTES / 1000 {
+                core.log
+                    .accept([(Content::Given(NewEvent::new("a")), 1000)], jiff::Timestamp::now());
+                if let Some(batch) = core.log.next_unrouted() {
+                    core.log.mark_routed(&batch);
+                }
+            }
+        };
+        fill();
+        let query = TraceQuery::parse("type=a&replay=10", None).unwrap();
+        let group = core.groups.join(query.filter);
+        let outbox = Outbox::new(&core.config, Arc::clone(&core.counters));
+        let mut replayer = Replayer::new(&core, &group, &outbox, query.replay.unwrap());
+        let mut step = || replayer.step(&core.log, &group, &outbox, |_, _| {});
+        assert_eq!(step(), Step::Again);
+        fill();
+        assert!((0..100).any(|_| step() == Step::Done));
     }
 }

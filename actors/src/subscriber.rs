@@ -176,7 +176,11 @@ impl SubscriberState {
     /// A replay is finished first, if its client may still have it: the log that it reads may be gone when the client comes back.
     fn close(&mut self, reason: ByeReason) {
         if reason == ByeReason::ExpiredToken {
+            // Nor may it have what is queued.
             self.replayer = None;
+            self.outbox.cut(self.bye(reason));
+            self.leave();
+            return;
         }
         if self.replayer.is_some() {
             self.closing = Some(reason);

@@ -161,7 +161,9 @@ impl Report {
             (Figure::MemoryPerSubscriber, server.kib_per_subscriber * 1024.0),
             (Figure::MemoryAtEnd, server.resident_end as f64),
         ]);
-        outcome.extend(self.unexplained.map(|count| (Figure::Unexplained, count as f64)));
+        // Where nobody can tell, nothing is explained.
+        let unexplained = self.unexplained.map_or(f64::INFINITY, |count| count as f64);
+        outcome.insert(Figure::Unexplained, unexplained);
         if healthy.expected > 0 {
             let share = healthy.delivered as f64 / healthy.expected as f64;
             outcome.insert(Figure::DeliveredShare, share);

@@ -101,7 +101,7 @@ impl Results {
         let outcomes = self.0.get(&(scene, kind))?;
         let values = outcomes.iter().filter_map(|outcome| outcome.get(&figure)).copied();
         match figure {
-            Figure::DeliveredShare => values.reduce(f64::min),
+            Figure::DeliveredShare | Figure::Cut | Figure::CountedAsCut => values.reduce(f64::min),
             Figure::Unexplained => values.reduce(f64::max),
             _ => median(values.collect()),
         }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::hint::black_box;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::figures::{Figure, Outcome};
@@ -33,7 +33,9 @@ pub(crate) async fn drive(scene: &Scene, server: &Server) -> anyhow::Result<Outc
         }
         let request = client.post(&server.publish_url).body(body.clone());
         let request = request.header("Content-Type", "application/x-ndjson");
-        request.send().await?.error_for_status()?;
+        let answer = request.send().await?.error_for_status()?.text().await?;
+        let accepted = serde_json::from_str::<Value>(&answer)?["accepted"].as_u64();
+        ensure!(accepted == Some(scene.batch.into()), "not all was accepted: {answer}");
     }
     let events = f64::from(posts) * f64::from(scene.batch);
     let server_cpu = (of_process(pid)? - begin) / events;

@@ -121,6 +121,7 @@ fn of_the_hub_alone() -> Vec<Target> {
         quotient(Load::D, "server CPU", cpu, AtMost(2.0)),
         quotient(Load::E, "latency p99 of the healthy", p99, AtMost(1.2)),
         alone(Load::E, "unexplained", hub("e-stalled", Unexplained), AtMost(0.0)),
+        alone(Load::E, "delivered to the healthy", hub("e-stalled", DeliveredShare), AtLeast(1.0)),
         alone(Load::E, "stalled readers cut", hub("e-stalled", Cut), AtLeast(100.0)),
         alone(Load::E, "stalled readers counted", hub("e-stalled", CountedAsCut), AtLeast(100.0)),
         alone(Load::F, "POST answered, median", hub("b", PublishMedian), AtMost(2e-3)),

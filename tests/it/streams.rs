@@ -51,7 +51,8 @@ const STREAM_HEADERS: [(&str, &str); 3] = [
 async fn the_first_request_of_a_connection_gets_the_socket() {
     let server = TestServer::start().await;
     for request in [format!("GET {PATH} HTTP/1.1"), format!("GET {PATH} HTTP/1.0")] {
-        let mut socket = raw_request(&server, &format!("{request}\r\nhost: localhost\r\n\r\n")).await;
+        let mut socket =
+            raw_request(&server, &format!("{request}\r\nhost: localhost\r\n\r\n")).await;
         let head = read_until(&mut socket, "\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         let [cache, content_type, buffering] = STREAM_HEADERS;
@@ -180,7 +181,8 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// GET of the stream: a frame of headers, all of them literal (RFC 7541, 6.2.2), that opens and ends the client's side of stream 1.
 fn http2_get() -> Vec<u8> {
     let mut block = Vec::new();
-    let pairs = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", PATH)];
+    let pairs =
+        [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", PATH)];
     for (name, value) in pairs {
         block.push(0);
         for text in [name, value] {

@@ -206,9 +206,11 @@ async fn a_client_that_does_not_read_is_cut_and_the_others_notice_nothing() {
     let settings = json!({"write_timeout": "200ms", "subscriber_queue_bytes": "64 KiB"});
     let server = TestServer::with(settings).await;
     let hub = server.hub.clone();
-    let stalled =
-        crate::hostile::raw_request(&server, &format!("GET {PATH} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
-            .await;
+    let stalled = crate::hostile::raw_request(
+        &server,
+        &format!("GET {PATH} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    )
+    .await;
     let mut healthy = server.watch("").await;
     eventually(|| hub.stats().subscribers == 2).await;
     let text = "x".repeat(100_000);

@@ -4,7 +4,7 @@
 //! ledger of its own; after the run all are settled together against what the server accepted.
 //!
 //! A `gap` says how many were missed, not which. A server that tells one subscriber of more than it missed, and loses as many
-//! without a word, is not found out.
+//! without a word, is not found out; nor is what was lost before a `bye`, for all that is not accounted for by then is cut off.
 
 use std::collections::BTreeMap;
 

@@ -23,8 +23,8 @@ pub(in crate::cli) struct LoadOptions {
     /// Subscribe here instead of at the hub's /api/telemetry/traces/live; may have the number of the subscriber's filter in it
     #[arg(long, value_name = "URL")]
     pub(super) subscribe_url: Option<String>,
-    /// The token that subscribers and publishers show, if the server asks for one. Other users of the machine can see it here; the
-    /// environment hides it
+    /// The token to show the hub at --url, if it asks for one; no other server is shown it. Other users of the machine can see it here;
+    /// the environment hides it
     #[arg(long, value_name = "TOKEN", env = "TELEMETRY_HUB_TOKEN", hide_env_values = true)]
     pub(super) token: Option<Secret>,
     /// Publish here instead of at the hub's /api/telemetry/events; may have {target} in it, the number of the event's filter

@@ -93,6 +93,9 @@ pub(super) struct Publishing {
     headers: String,
 }
 
+/// How large a POST may be: more than servers take, little enough for each publisher to hold.
+const MAX_BODY_BYTES: u64 = 64 << 20;
+
 impl Plan {
     pub(super) async fn new(options: &LoadOptions) -> Result<Self, PlanError> {
         let subscribing = Subscribing::new(options).await?;
@@ -133,6 +136,12 @@ impl Plan {
                 limits.open_files
             );
             return Err(PlanError::option("--subscribers", reason));
+        }
+        let body = u64::from(self.schedule.batch) * self.publishing.event_bytes as u64;
+        if body > MAX_BODY_BYTES {
+            let reason =
+                format!("--batch times this is {body} bytes a POST; at most {MAX_BODY_BYTES}");
+            return Err(PlanError::option("--event-bytes", reason));
         }
         let ports = u64::from(self.subscribing.sources) * limits.ports;
         if connections > ports {
@@ -205,7 +214,7 @@ impl Subscribing {
             http2: options.http2,
             streams_per_connection: if options.http2 { options.streams_per_connection } else { 1 },
             sources: options.sources,
-            authorization: authorization(options)?,
+            authorization: authorization(options, option)?,
             readers,
         })
     }
@@ -263,7 +272,7 @@ impl Publishing {
             headers +=
                 &header_line(header).ok_or_else(|| PlanError::option(option, "not a header"))?;
         }
-        if let Some(value) = authorization(options)? {
+        if let Some(value) = authorization(options, option)? {
             headers += &authorization_line(&value);
         }
         let event_bytes = options.event_bytes as usize;
@@ -283,9 +292,9 @@ impl Publishing {
     }
 }
 
-/// What shows the token.
-fn authorization(options: &LoadOptions) -> Result<Option<HeaderValue>, PlanError> {
-    let Some(token) = &options.token else {
+/// What shows the token to the hub, and to no other server. `option` is the one that says which it is.
+fn authorization(options: &LoadOptions, option: &str) -> Result<Option<HeaderValue>, PlanError> {
+    let Some(token) = options.token.as_ref().filter(|_| option == "--url") else {
         return Ok(None);
     };
     let value = HeaderValue::try_from(format!("Bearer {}", token.as_str()));

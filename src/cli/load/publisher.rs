@@ -27,8 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server may close a connection that has been idle; if it does so while a request is on its way, nobody knows what became
-/// of that. None does it so soon.
-const MAX_IDLE: Duration = Duration::from_secs(5);
+/// of that. The usual ones wait for two seconds and more.
+const MAX_IDLE: Duration = Duration::from_secs(1);
 
 /// As much of an answer's body as is looked at.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
