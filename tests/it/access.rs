@@ -1,13 +1,15 @@
 //! Who may do what: tokens and their scopes, what their holders see, what a hub without tokens asks of a browser, and that it stays
 //! on this machine.
 
+use std::process::Stdio;
+
 use reqwest::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use telemetry_hub::{Server, ServerError, Settings};
 
-use crate::harness::{LiveStream, TestServer};
+use crate::harness::{LiveStream, TestServer, within_patience};
 
 const EVENTS: &str = "/api/telemetry/events";
 const TRACES: &str = "/api/telemetry/traces/live";
@@ -43,6 +45,86 @@ async fn post(server: &TestServer, token: &str, events: &Value) {
     let request = request(server, Method::POST, EVENTS, token);
     let answer = request.json(events).send().await.unwrap();
     assert_eq!(answer.status(), 200);
+}
+
+/// Runs the program with a token in its environment, or without.
+async fn run(arguments: &[&str], token: Option<&str>, input: &str) -> std::process::Output {
+    use tokio::io::AsyncWriteExt;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
+    command.args(arguments).kill_on_drop(true).env_remove("TELEMETRY_HUB_TOKEN");
+    command.envs(token.map(|token| ("TELEMETRY_HUB_TOKEN", token)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    within_patience(child.wait_with_output()).await.unwrap()
+}
+
+/// The token and the settings that the program makes.
+async fn make_token(arguments: &[&str]) -> (String, String) {
+    let output = run(&[&["token", "--bare"], arguments].concat(), None, "").await;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    assert!(output.status.success(), "{}", text(output.stderr));
+    (text(output.stdout).trim_end().to_owned(), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_program_makes_tokens_and_shows_them() {
+    let scopes = ["--scope", "ingest", "--scope", "traces"];
+    let limits = ["--name", "a \"b\"", "--filter", "account=alice", "--metrics", "smtp"];
+    let (token, lines) =
+        make_token(&[&scopes[..], &limits, &["--expires", "2100-01-01T00:00:00Z"]].concat()).await;
+    assert!(token.starts_with("thub_") && !lines.contains(&token), "{lines}");
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tokens.toml");
+    std::fs::write(&file, &lines).unwrap();
+    let settings =
+        Settings::load(Some(&file), &json!({})).unwrap_or_else(|e| panic!("{e}: {lines}"));
+    for part in ["account=alice", "smtp", "2100-01-01"] {
+        assert!(format!("{settings:?}").contains(part), "{part} of {settings:?}");
+    }
+
+    let server = guarded(vec![known(&token, &["ingest", "traces"], &json!({}))]).await;
+    let send = ["send", "--url", &server.base, "--quiet"];
+    let load = ["load", "--url", &server.base, "--subscribers", "2", "--duration", "100ms"];
+    for protocol in [&[][..], &["--http2"]] {
+        let load = [&load[..], &["--idle", "0s"], protocol].concat();
+        assert!(run(&load, Some(&token), "").await.status.success());
+        let output = run(&load, None, "").await;
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(!output.status.success() && report.contains("answered 401"), "{report}");
+    }
+    let mut live = watch(&server, &format!("{TRACES}?filter=hello"), &token).await;
+    assert!(run(&send, Some(&token), "hello\n").await.status.success());
+    assert_eq!(live.events(1).await[0]["text"], "hello");
+    let output = run(&send, Some("thub_wrong"), "hello\n").await;
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("401"), "{told}");
+    assert!(!told.contains("thub_wrong"), "{told}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_other_server_is_shown_the_token() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let seen = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for _ in 0..2 {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let length = socket.read(&mut head).await.unwrap();
+            heads.push(String::from_utf8_lossy(&head[..length]).to_lowercase());
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        heads
+    });
+    let urls = ["load", "--subscribe-url", &url, "--publish-url", &url, "--idle", "0s"];
+    let few = ["--subscribers", "1", "--rate", "10", "--duration", "100ms", "--settle", "100ms"];
+    run(&[&urls[..], &few].concat(), Some("thub_secret"), "").await;
+    for head in within_patience(seen).await.unwrap() {
+        assert!(head.contains("host: ") && !head.contains("thub_secret"), "{head}");
+    }
 }
 
 /// What needs which scope.
@@ -213,7 +295,18 @@ async fn who_comes_back_sees_no_more_and_is_told_no_id_of_anothers() {
     let (gap, id) = live.expect("gap").await;
     assert_eq!(gap, json!({"reason": "expired", "missed": null, "from": strangers, "to": null}));
     assert_eq!(id, "");
-    let (events, _) = live.expect("trace").await;
+    // What is evicted while she reads is told in the same way.
+    let events = loop {
+        let frame = live.frame().await.unwrap();
+        let data: Value = serde_json::from_str(&frame.data).unwrap();
+        match &*frame.event {
+            "gap" => assert_eq!((&data["to"], &*frame.id), (&Value::Null, "")),
+            kind => {
+                assert_eq!(kind, "trace");
+                break data;
+            }
+        }
+    };
     let mut events = events.as_array().unwrap().iter();
     assert!(events.all(|event| event["data"]["account"] == "alice"));
     // One who may see all is told where the hole ends.
