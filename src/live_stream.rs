@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use warp::Reply;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::reply::HttpResponse;
+use crate::reply::{FOR_BROWSERS, HttpResponse};
 
 /// What the server needs to know of a subscription: its frames, and how to end it if they are not read.
 pub(crate) trait Frames: Stream<Item = Bytes> + Send + Sync + Unpin + 'static {
@@ -41,7 +41,8 @@ pub(crate) fn headers() -> HeaderMap {
         (CACHE_CONTROL, "no-store, no-transform"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    headers.into_iter().chain(FOR_BROWSERS).collect()
 }
 
 /// Answers with a stream: by the exit if there is one, in which case nothing is answered here.

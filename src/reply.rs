@@ -6,7 +6,8 @@ use serde::Serialize;
 use telemetry_hub_actors::{IngestError, QueryError, SubscribeError};
 use warp::Reply;
 use warp::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Response, StatusCode};
 
@@ -174,6 +175,15 @@ pub(crate) fn json(body: &impl Serialize) -> HttpResponse {
     with_type(StatusCode::OK, "application/json", body)
 }
 
+/// What every answer says to browsers: it is what its type says, it may load nothing, and no page may frame it.
+pub(crate) const FOR_BROWSERS: [(HeaderName, HeaderValue); 2] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+];
+
 /// A whole body of a type, which nobody may keep: it tells of now.
 pub(crate) fn with_type(
     status: StatusCode,
@@ -184,6 +194,7 @@ pub(crate) fn with_type(
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().extend(FOR_BROWSERS);
     response
 }
 

@@ -391,6 +391,28 @@ async fn without_tokens_a_browser_asks_for_no_other_site() {
 }
 
 #[tokio::test]
+async fn every_answer_tells_browsers_to_make_nothing_else_of_it() {
+    let server = TestServer::start().await;
+    let paths =
+        ["/healthz", "/metrics", "/nowhere", EVENTS, TRACES, "/api/telemetry/traces/live?level=x"];
+    let later = server.get("/readyz").await;
+    let mut answers = vec![later, server.post("no JSON").await, server.post("{}").await];
+    for path in paths {
+        // The first of a connection, of which a stream leaves HTTP's machinery, and a later one.
+        let first = reqwest::Client::new().get(format!("{}{path}", server.base));
+        answers.extend([first.send().await.unwrap(), server.get(path).await]);
+    }
+    for answer in answers {
+        let (url, headers) = (answer.url(), answer.headers());
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{url}");
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(headers["content-security-policy"], policy, "{url}");
+        assert!(!headers.contains_key("access-control-allow-origin"), "{url}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn without_tokens_a_hub_stays_on_this_machine() {
     let bind = async |settings: Value| {
         let settings = Settings::load(None, &settings).unwrap();
