@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use telemetry_hub_actors::{Filter, QueryError, QueryFault, Selection};
 
 use crate::access::{NewToken, Scope};
 
@@ -18,10 +19,10 @@ pub(super) struct TokenOptions {
     #[arg(long, default_value = "unnamed")]
     name: String,
     /// The events that its holder may see, as a query: `account-name=alice`
-    #[arg(long, value_name = "QUERY")]
-    filter: Option<telemetry_hub_actors::Filter>,
+    #[arg(long, value_name = "QUERY", value_parser = checked_filter)]
+    filter: Option<String>,
     /// The series that its holder may see: `smtp,queue.*`
-    #[arg(long, value_name = "NAMES")]
+    #[arg(long, value_name = "NAMES", value_parser = checked_selection)]
     metrics: Option<String>,
     /// When it is good no more: 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -51,10 +52,9 @@ pub(super) fn run(options: &TokenOptions) -> anyhow::Result<ExitCode> {
         quoted(&options.name),
         serde_json::to_string(&scopes)?,
     );
-    let filter = options.filter.as_ref().map(telemetry_hub_actors::Filter::canonical);
     let expires = options.expires.map(|expires| expires.to_string());
     for (name, value) in [
-        ("filter", filter),
+        ("filter", options.filter.as_deref()),
         ("metrics", options.metrics.as_deref()),
         ("expires", expires.as_deref()),
     ] {
@@ -71,6 +71,17 @@ pub(super) fn run(options: &TokenOptions) -> anyhow::Result<ExitCode> {
         write!(stdout, "{intro}\n\n  {token}\n\nFor the hub's file (--config):\n\n{lines}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The text of a filter.
+fn checked_filter(text: &str) -> Result<String, String> {
+    let told = |error: QueryError| format!("{}: {error}", error.parameter);
+    text.parse().map(|_: Filter| text.to_owned()).map_err(told)
+}
+
+/// The text of a selection.
+fn checked_selection(text: &str) -> Result<String, QueryFault> {
+    text.parse().map(|_: Selection| text.to_owned())
 }
 
 /// A text as TOML has it: what JSON writes is a basic string there, too.

@@ -82,6 +82,19 @@ async fn the_program_makes_tokens_and_shows_them() {
         assert!(format!("{settings:?}").contains(part), "{part} of {settings:?}");
     }
 
+    for (option, value, told) in [
+        ("--filter", "level=loud", "level"),
+        ("--filter", "replay=5", "replay"),
+        ("--metrics", ",", "name"),
+        ("--expires", "soon", "soon"),
+        ("--scope", "all", "possible values: ingest, traces, metrics, admin"),
+    ] {
+        let output = run(&["token", "--scope", "traces", option, value], None, "").await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{option} {value}");
+        assert!(stderr.contains(option) && stderr.contains(told), "{stderr}");
+    }
+
     let server = guarded(vec![known(&token, &["ingest", "traces"], &json!({}))]).await;
     let send = ["send", "--url", &server.base, "--quiet"];
     let load = ["load", "--url", &server.base, "--subscribers", "2", "--duration", "100ms"];
