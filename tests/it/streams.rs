@@ -37,15 +37,21 @@ fn headers(head: &str) -> Vec<(String, String)> {
     headers
 }
 
-fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+/// Those of every stream, and one more.
+fn stream_headers(other: (&str, &str)) -> Vec<(String, String)> {
+    let usual = [
+        ("cache-control", "no-store, no-transform"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("content-type", "text/event-stream"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+    ];
+    let headers = usual.into_iter().chain([other]);
+    let mut headers: Vec<_> =
+        headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    headers.sort();
+    headers
 }
-
-const STREAM_HEADERS: [(&str, &str); 3] = [
-    ("cache-control", "no-store, no-transform"),
-    ("content-type", "text/event-stream"),
-    ("x-accel-buffering", "no"),
-];
 
 #[tokio::test]
 async fn the_first_request_of_a_connection_gets_the_socket() {
@@ -55,9 +61,7 @@ async fn the_first_request_of_a_connection_gets_the_socket() {
             raw_request(&server, &format!("{request}\r\nhost: localhost\r\n\r\n")).await;
         let head = read_until(&mut socket, "\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        let [cache, content_type, buffering] = STREAM_HEADERS;
-        let expected = [cache, ("connection", "close"), content_type, buffering];
-        assert_eq!(headers(&head), pairs(&expected));
+        assert_eq!(headers(&head), stream_headers(("connection", "close")));
         // No chunks: frames follow as they are.
         let opening = read_until(&mut socket, "{\"interval\":15000}\n\n").await;
         assert!(opening.starts_with("retry: "), "{opening}");
@@ -77,9 +81,7 @@ async fn a_later_request_of_a_connection_is_answered_in_chunks() {
     let ready = read_until(&mut socket, "{\"status\":\"ready\"}").await;
     assert!(ready.starts_with("HTTP/1.1 200 OK\r\n"), "{ready}");
     let head = read_until(&mut socket, "\r\n\r\n").await;
-    let [cache, content_type, buffering] = STREAM_HEADERS;
-    let expected = [cache, content_type, ("transfer-encoding", "chunked"), buffering];
-    assert_eq!(headers(&head), pairs(&expected));
+    assert_eq!(headers(&head), stream_headers(("transfer-encoding", "chunked")));
     let opening = read_until(&mut socket, "\r\nretry: ").await;
     assert!(opening.ends_with("\r\nretry: "), "{opening}");
 }
