@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use telemetry_hub_actors::{Filter, MetricsQuery, Selection, TraceQuery};
-use warp::http::StatusCode;
-use warp::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use warp::http::header::{AUTHORIZATION, HeaderMap};
 
-use crate::reply::Problem;
 use token::Tokens;
 
 mod origin;
@@ -136,30 +134,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     }
 }
 
-impl From<Denial> for Problem {
-    fn from(denial: Denial) -> Self {
-        match denial {
-            Denial::Unauthorized(reason) => {
-                // RFC 9110, section 11.6.1: a 401 says what would do.
-                let challenge = HeaderValue::from_static("Bearer realm=\"telemetry-hub\"");
-                Self::new(StatusCode::UNAUTHORIZED, reason).with_header(WWW_AUTHENTICATE, challenge)
-            }
-            Denial::MissingScope(scope) => {
-                // RFC 6750, section 3.1.
-                let challenge = format!(
-                    "Bearer realm=\"telemetry-hub\", error=\"insufficient_scope\", scope=\"{scope}\""
-                );
-                let challenge = HeaderValue::try_from(challenge).expect("scopes are plain words");
-                let detail = format!("the token has not the scope `{scope}`");
-                Self::new(StatusCode::FORBIDDEN, detail).with_header(WWW_AUTHENTICATE, challenge)
-            }
-            Denial::Foreign(reason) => Self::new(StatusCode::FORBIDDEN, reason),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use warp::http::HeaderValue;
+
     use super::*;
 
     fn access(scopes: Scopes) -> (String, Access) {

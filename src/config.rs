@@ -136,6 +136,12 @@ impl Settings {
             ("write_timeout", self.write_timeout.0.is_zero()),
             ("stall_timeout", self.stall_timeout.0.is_zero()),
         ];
+        let mut hashes: Vec<_> = self.tokens.iter().map(|token| token.hash).collect();
+        hashes.sort_unstable();
+        if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
+            let error = "tokens: the same hash stands there twice, and only one could count";
+            return Err(SettingsError(Box::new(error.to_owned().into())));
+        }
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => {
                 Err(SettingsError(Box::new(format!("{name} must be more than 0").into())))

@@ -7,9 +7,11 @@ use telemetry_hub_actors::{IngestError, QueryError, SubscribeError};
 use warp::Reply;
 use warp::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Response, StatusCode};
+
+use crate::access::Denial;
 
 /// What warp sends.
 pub(crate) type HttpResponse = warp::reply::Response;
@@ -132,6 +134,28 @@ impl From<QueryError> for Problem {
         let mut problem = Self::bad_request(error.to_string());
         problem.0.parameter = Some(error.parameter);
         problem
+    }
+}
+
+impl From<Denial> for Problem {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Unauthorized(reason) => {
+                // RFC 9110, section 11.6.1: a 401 says what would do.
+                let challenge = HeaderValue::from_static("Bearer realm=\"telemetry-hub\"");
+                Self::new(StatusCode::UNAUTHORIZED, reason).with_header(WWW_AUTHENTICATE, challenge)
+            }
+            Denial::MissingScope(scope) => {
+                // RFC 6750, section 3.1.
+                let challenge = format!(
+                    "Bearer realm=\"telemetry-hub\", error=\"insufficient_scope\", scope=\"{scope}\""
+                );
+                let challenge = HeaderValue::try_from(challenge).expect("scopes are plain words");
+                let detail = format!("the token has not the scope `{scope}`");
+                Self::new(StatusCode::FORBIDDEN, detail).with_header(WWW_AUTHENTICATE, challenge)
+            }
+            Denial::Foreign(reason) => Self::new(StatusCode::FORBIDDEN, reason),
+        }
     }
 }
 

@@ -70,19 +70,15 @@ impl TraceQuery {
         for (name, value) in parameters(query)? {
             let key = Key::new(&name);
             let result = match key.as_ref().map_or("", Key::as_str) {
-                "filter" => filter.broad(&value),
-                "level" => filter.level(&value),
-                "follow" => filter.follow(&value),
                 "replay" => once(&mut last, value.parse().map_err(|_| QueryFault::NotACount)),
                 "since" => once(&mut since, value.parse()),
                 "last-event-id" if value.is_empty() => Ok(()),
                 "last-event-id" => {
                     once(&mut resume, value.parse().map_err(|_| QueryFault::NotAnId))
                 }
-                "where" | "max-rate" => Err(QueryFault::NotSupported),
                 // Who may ask was settled before.
                 "token" => Ok(()),
-                _ => filter.key(&name, &value),
+                key => filter.parameter(key, &name, &value),
             };
             result.map_err(|fault| fault.of(&name))?;
         }
@@ -124,12 +120,8 @@ impl FromStr for Filter {
         for (name, value) in parameters(query)? {
             let key = Key::new(&name);
             let result = match key.as_ref().map_or("", Key::as_str) {
-                "filter" => filter.broad(&value),
-                "level" => filter.level(&value),
-                "follow" => filter.follow(&value),
                 "replay" | "since" | "last-event-id" | "token" => Err(QueryFault::NotAFilter),
-                "where" | "max-rate" => Err(QueryFault::NotSupported),
-                _ => filter.key(&name, &value),
+                key => filter.parameter(key, &name, &value),
             };
             result.map_err(|fault| fault.of(&name))?;
         }

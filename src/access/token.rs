@@ -54,7 +54,7 @@ fn selection<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Select
 }
 
 /// The SHA-256 of a token.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TokenHash([u8; 32]);
 
 impl TokenHash {

@@ -450,6 +450,9 @@ async fn without_tokens_a_hub_stays_on_this_machine() {
 fn settings_that_would_let_in_the_wrong_ones_are_refused() {
     let good = known("a", &["traces"], &json!({"filter": "level=warn", "metrics": "smtp"}));
     assert!(Settings::load(None, &json!({ "tokens": [good] })).is_ok());
+    let twice = [known("a", &["traces"], &json!({})), known("a", &["ingest"], &json!({}))];
+    let error = Settings::load(None, &json!({ "tokens": twice })).unwrap_err().to_string();
+    assert!(error.contains("twice"), "{error}");
     for (bad, expected) in [
         (known("a", &[], &json!({})), "good for nothing"),
         (known("a", &["everything"], &json!({})), "unknown variant"),

@@ -21,15 +21,31 @@ pub(crate) struct FilterBuilder {
 }
 
 impl FilterBuilder {
+    /// A parameter that says which events, by the canonical form of its name and as it was written.
+    pub(crate) fn parameter(
+        &mut self,
+        key: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<(), QueryFault> {
+        match key {
+            "filter" => self.broad(value),
+            "level" => self.level(value),
+            "follow" => self.follow(value),
+            "where" | "max-rate" => Err(QueryFault::NotSupported),
+            _ => self.key(name, value),
+        }
+    }
+
     /// `filter=TEXT`.
-    pub(crate) fn broad(&mut self, text: &str) -> Result<(), QueryFault> {
+    fn broad(&mut self, text: &str) -> Result<(), QueryFault> {
         self.count()?;
         self.broad.push(Text::new(text));
         Ok(())
     }
 
     /// `level=NAME`; the same again is OR, which the lower level wins.
-    pub(crate) fn level(&mut self, name: &str) -> Result<(), QueryFault> {
+    fn level(&mut self, name: &str) -> Result<(), QueryFault> {
         self.count()?;
         let level = Level::from_query(name).ok_or(QueryFault::UnknownLevel)?;
         self.level = Some(self.level.map_or(level, |least| least.min(level)));
@@ -37,7 +53,7 @@ impl FilterBuilder {
     }
 
     /// `follow=span|trace|none`.
-    pub(crate) fn follow(&mut self, name: &str) -> Result<(), QueryFault> {
+    fn follow(&mut self, name: &str) -> Result<(), QueryFault> {
         let follow = match name {
             "none" => Follow::None,
             "span" => Follow::Span,
@@ -51,7 +67,7 @@ impl FilterBuilder {
     }
 
     /// `<key>=TEXT`.
-    pub(crate) fn key(&mut self, name: &str, text: &str) -> Result<(), QueryFault> {
+    fn key(&mut self, name: &str, text: &str) -> Result<(), QueryFault> {
         self.count()?;
         let (scope, key) = scoped_key(name).ok_or(QueryFault::MalformedKey)?;
         self.keys.push((scope, key, Text::new(text)));
