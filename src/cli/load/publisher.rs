@@ -300,6 +300,8 @@ fn wait_until(time: Instant) {
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
+    /// How long an exchange may take, however little of it moves meanwhile.
+    patience: Duration,
     used: Instant,
     answer: Vec<u8>,
 }
@@ -326,10 +328,14 @@ struct Answer {
 impl Connection {
     fn open(plan: &Plan) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&plan.publishing.target.address, CONNECT_TIMEOUT)?;
+        Self::new(socket, ANSWER_TIMEOUT)
+    }
+
+    fn new(socket: TcpStream, patience: Duration) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Self { socket, used: Instant::now(), answer: vec![0; 16 * 1024] })
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(patience))?;
+        Ok(Self { socket, patience, used: Instant::now(), answer: vec![0; 16 * 1024] })
     }
 
     fn is_stale(&self) -> bool {
@@ -339,7 +345,7 @@ impl Connection {
     /// Sends a request and reads its answer.
     fn exchange(&mut self, request: &str) -> Result<Answer, ExchangeError> {
         self.used = Instant::now();
-        self.socket.write_all(request.as_bytes())?;
+        self.write_all(request.as_bytes())?;
         let mut begun = Vec::new();
         let (mut head, begin) = loop {
             begun.extend_from_slice(self.read()?);
@@ -365,13 +371,26 @@ impl Connection {
 
     /// Reads once. A server that keeps sending a little is not waited for any longer than one that is silent.
     fn read(&mut self) -> Result<&[u8], ExchangeError> {
-        if self.used.elapsed() > ANSWER_TIMEOUT {
-            return Err(ExchangeError::Timeout);
-        }
+        self.check_time()?;
         match self.socket.read(&mut self.answer)? {
             0 => Err(ExchangeError::Closed),
             count => Ok(&self.answer[..count]),
         }
+    }
+
+    fn write_all(&mut self, mut rest: &[u8]) -> Result<(), ExchangeError> {
+        while !rest.is_empty() {
+            self.check_time()?;
+            match self.socket.write(rest)? {
+                0 => return Err(ExchangeError::Closed),
+                count => rest = &rest[count..],
+            }
+        }
+        Ok(())
+    }
+
+    fn check_time(&self) -> Result<(), ExchangeError> {
+        if self.used.elapsed() > self.patience { Err(ExchangeError::Timeout) } else { Ok(()) }
     }
 }
 
@@ -401,6 +420,31 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread is the server's own, and is to be slow"
+    )]
+    fn a_server_that_takes_a_request_bit_by_bit_is_given_up() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let (mut buffer, mut taken) = (vec![0; 64 * 1024], 0);
+            while let Ok(count @ 1..) = socket.read(&mut buffer) {
+                taken += count;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            taken
+        });
+        let socket = TcpStream::connect(address).unwrap();
+        let mut connection = Connection::new(socket, Duration::from_millis(200)).unwrap();
+        let request = "x".repeat(64 << 20);
+        assert!(matches!(connection.exchange(&request), Err(ExchangeError::Timeout)));
+        drop(connection);
+        assert!(server.join().unwrap() < request.len(), "it was sent whole");
+    }
 
     #[test]
     fn rejected_events_are_not_expected() {
