@@ -8,21 +8,34 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use telemetry_hub_actors::{Filter, MetricsQuery, Selection, TraceQuery};
-use warp::http::header::{AUTHORIZATION, HeaderMap};
+use warp::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+use jwt::JwtKeys;
+use ticket::Tickets;
 use token::Tokens;
 
+use crate::watched_file::{FileError, Reload};
+
+mod cors;
+mod jwt;
 mod origin;
 mod scope;
+mod ticket;
 mod token;
 
+pub(crate) use cors::{Cors, Origin};
+pub(crate) use jwt::JwtKeySettings;
 pub(crate) use origin::Host;
 pub(crate) use scope::{Scope, Scopes};
 pub(crate) use token::{NewToken, TokenSettings};
 
 /// What is asked of everybody.
 #[derive(Debug, Clone)]
-pub(crate) struct Access(Policy);
+pub(crate) struct Access {
+    policy: Policy,
+    tickets: Arc<Tickets>,
+    pub(crate) cors: Cors,
+}
 
 #[derive(Debug, Clone)]
 enum Policy {
@@ -30,7 +43,34 @@ enum Policy {
     HostDecides,
     /// To be on this machine.
     Local,
-    Credentials(Arc<Tokens>),
+    /// A token.
+    Credentials { tokens: Arc<Tokens>, jwt_keys: JwtKeys },
+}
+
+/// Who may, as the settings say.
+#[derive(Debug)]
+pub(crate) struct AccessSettings<'a> {
+    pub(crate) tokens: &'a [TokenSettings],
+    pub(crate) jwt_keys: &'a [JwtKeySettings],
+    pub(crate) cors_origins: &'a [Origin],
+    /// The server speaks TLS.
+    pub(crate) is_secure: bool,
+}
+
+/// A request for something, as far as it tells who sends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) headers: &'a HeaderMap,
+    /// The query string where a stream is asked for, which may carry a ticket; there a browser's session will do as well.
+    pub(crate) stream: Option<&'a str>,
+}
+
+/// Somebody who may, and what their browser is to keep.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) cookie: Option<HeaderValue>,
 }
 
 /// What somebody may do, and how much of it all they may see.
@@ -56,39 +96,116 @@ pub(crate) enum Denial {
 impl Access {
     /// A host asks who it is.
     pub(crate) fn host_decides() -> Self {
-        Self(Policy::HostDecides)
+        Self::with(Policy::HostDecides, Cors::default(), false)
     }
 
-    /// Those who have one of these tokens; if there are none, those on this machine.
-    pub(crate) fn new(tokens: &[TokenSettings]) -> Self {
-        Self(match tokens {
-            [] => Policy::Local,
-            tokens => Policy::Credentials(Arc::new(Tokens::new(tokens))),
-        })
+    /// Those who have one of these tokens, or one by one of these keys; if there are none, those on this machine.
+    pub(crate) fn open(settings: &AccessSettings<'_>) -> Result<Self, FileError> {
+        let AccessSettings { tokens, jwt_keys, cors_origins, is_secure } = settings;
+        let policy = if tokens.is_empty() && jwt_keys.is_empty() {
+            Policy::Local
+        } else {
+            let tokens = Arc::new(Tokens::new(tokens));
+            Policy::Credentials { tokens, jwt_keys: JwtKeys::open(jwt_keys)? }
+        };
+        Ok(Self::with(policy, Cors::new(cors_origins), *is_secure))
+    }
+
+    fn with(policy: Policy, cors: Cors, is_secure: bool) -> Self {
+        Self { policy, tickets: Arc::new(Tickets::new(is_secure)), cors }
+    }
+
+    /// The files that it has read, to be looked at now and then.
+    pub(crate) fn files(&self) -> Vec<Arc<dyn Reload>> {
+        match &self.policy {
+            Policy::HostDecides | Policy::Local => Vec::new(),
+            Policy::Credentials { jwt_keys, .. } => {
+                jwt_keys.files().map(|file| Arc::clone(file) as Arc<dyn Reload>).collect()
+            }
+        }
+    }
+
+    /// Whether a signature may stand for a token. Without tokens there is nothing for it to stand for.
+    pub(crate) fn takes_signatures(&self, headers: &HeaderMap) -> bool {
+        matches!(self.policy, Policy::Credentials { .. }) && !headers.contains_key(AUTHORIZATION)
     }
 
     /// Whether a request may have what needs this scope.
     pub(crate) fn check(
         &self,
-        host: &Host,
-        headers: &HeaderMap,
+        asking: Asking<'_>,
         scope: Scope,
         now: Timestamp,
-    ) -> Result<Arc<Grant>, Denial> {
-        let grant = match &self.0 {
-            Policy::HostDecides => Arc::new(Grant::everything()),
-            Policy::Local => {
-                origin::check(host, headers).map_err(Denial::Foreign)?;
-                Arc::new(Grant::everything())
-            }
-            Policy::Credentials(tokens) => tokens
-                .find(bearer(headers)?)
-                .ok_or(Denial::Unauthorized("the token is not known here"))?,
-        };
+    ) -> Result<Admission, Denial> {
+        let Admission { grant, cookie } = self.identify(asking, scope, now)?;
         if grant.expires.is_some_and(|expires| expires <= now) {
             return Err(Denial::Unauthorized("the token has expired"));
         }
-        if grant.scopes.contain(scope) { Ok(grant) } else { Err(Denial::MissingScope(scope)) }
+        if grant.scopes.contain(scope) {
+            Ok(Admission { grant, cookie })
+        } else {
+            Err(Denial::MissingScope(scope))
+        }
+    }
+
+    fn identify(
+        &self,
+        asking: Asking<'_>,
+        scope: Scope,
+        now: Timestamp,
+    ) -> Result<Admission, Denial> {
+        let Asking { host, headers, stream } = asking;
+        let granted = |grant| Ok(Admission { grant, cookie: None });
+        match &self.policy {
+            Policy::HostDecides => granted(Arc::new(Grant::everything())),
+            Policy::Local => {
+                origin::check_host(host).map_err(Denial::Foreign)?;
+                origin::check_page(host, headers, &self.cors).map_err(Denial::Foreign)?;
+                granted(Arc::new(Grant::everything()))
+            }
+            Policy::Credentials { tokens, jwt_keys } => {
+                match (stream, headers.get(AUTHORIZATION)) {
+                    (Some(query), None) => self.identify_browser(asking, query, scope, now),
+                    (_, header) => {
+                        let token = bearer(header)?;
+                        granted(match tokens.find(token) {
+                            Some(grant) => grant,
+                            None => Arc::new(jwt_keys.verify(token)?),
+                        })
+                    }
+                }
+            }
+        }
+    }
+
+    /// By its ticket; or by its session, which began with a ticket.
+    fn identify_browser(
+        &self,
+        asking: Asking<'_>,
+        query: &str,
+        scope: Scope,
+        now: Timestamp,
+    ) -> Result<Admission, Denial> {
+        let Asking { host, headers, .. } = asking;
+        let ticket = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+        if let Some(grant) = ticket.as_ref().and_then(|(_, ticket)| self.tickets.admit(ticket)) {
+            let cookie = Some(self.tickets.cookie(&grant, scope, now));
+            return Ok(Admission { grant: Arc::new(grant), cookie });
+        }
+        if let Some(grant) = self.tickets.readmit(headers, scope) {
+            // A browser sends cookies whoever made it ask.
+            origin::check_page(host, headers, &self.cors).map_err(Denial::Foreign)?;
+            return Ok(Admission { grant: Arc::new(grant), cookie: None });
+        }
+        Err(Denial::Unauthorized(match ticket {
+            Some(_) => "the ticket is not good, or not any more",
+            None => "a token is needed",
+        }))
+    }
+
+    /// A ticket for the streams of a signal, for whoever has been granted them.
+    pub(crate) fn ticket(&self, grant: &Grant, signal: Scope, now: Timestamp) -> String {
+        self.tickets.ticket(grant, signal, now)
     }
 }
 
@@ -122,9 +239,9 @@ impl Grant {
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+fn bearer(header: Option<&HeaderValue>) -> Result<&str, Denial> {
     const EXPECTED: &str = "expected `Authorization: Bearer TOKEN`";
-    let header = headers.get(AUTHORIZATION).ok_or(Denial::Unauthorized("a token is needed"))?;
+    let header = header.ok_or(Denial::Unauthorized("a token is needed"))?;
     let header = header.to_str().map_err(|_| Denial::Unauthorized(EXPECTED))?;
     let (scheme, token) = header.split_once(' ').ok_or(Denial::Unauthorized(EXPECTED))?;
     if scheme.eq_ignore_ascii_case("Bearer") {
@@ -140,6 +257,22 @@ mod tests {
 
     use super::*;
 
+    fn with_tokens(tokens: &[TokenSettings]) -> Access {
+        let settings =
+            AccessSettings { tokens, jwt_keys: &[], cors_origins: &[], is_secure: false };
+        Access::open(&settings).unwrap()
+    }
+
+    fn check(
+        access: &Access,
+        host: &Host,
+        headers: &HeaderMap,
+        scope: Scope,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        access.check(Asking { host, headers, stream: None }, scope, now).map(|_| ())
+    }
+
     fn access(scopes: Scopes) -> (String, Access) {
         let NewToken { token, hash } = NewToken::make();
         let settings = TokenSettings {
@@ -150,13 +283,13 @@ mod tests {
             metrics: None,
             expires: Some(Timestamp::UNIX_EPOCH),
         };
-        (token, Access::new(&[settings]))
+        (token, with_tokens(&[settings]))
     }
 
     fn ask(access: &Access, authorization: Option<&str>, scope: Scope) -> Result<(), Denial> {
         let header = authorization.map(|value| (AUTHORIZATION, value.parse().unwrap()));
         let headers = header.into_iter().collect();
-        access.check(&Host::Unnamed, &headers, scope, Timestamp::MIN).map(|_| ())
+        check(access, &Host::Unnamed, &headers, scope, Timestamp::MIN)
     }
 
     #[test]
@@ -178,7 +311,7 @@ mod tests {
         let second = jiff::SignedDuration::from_secs(1);
         let epoch = Timestamp::UNIX_EPOCH;
         for (now, is_good) in [(epoch - second, true), (epoch, false), (epoch + second, false)] {
-            let outcome = access.check(&Host::Unnamed, &headers, Scope::Traces, now);
+            let outcome = check(&access, &Host::Unnamed, &headers, Scope::Traces, now);
             assert_eq!(outcome.is_ok(), is_good, "{now}");
         }
     }
@@ -211,7 +344,7 @@ mod tests {
         let headers = foreign.into_iter().collect();
         let host = Host::Named("evil.example".parse().unwrap());
         let now = Timestamp::now();
-        assert!(Access::host_decides().check(&host, &headers, Scope::Admin, now).is_ok());
-        assert!(Access::new(&[]).check(&host, &headers, Scope::Admin, now).is_err());
+        assert!(check(&Access::host_decides(), &host, &headers, Scope::Admin, now).is_ok());
+        assert!(check(&with_tokens(&[]), &host, &headers, Scope::Admin, now).is_err());
     }
 }

@@ -17,8 +17,9 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry_hub_actors::{HubConfig, Value};
 
-use crate::access::{Access, TokenSettings};
+use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
 use crate::intake::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
+use crate::watched_file::FileError;
 
 /// What every environment variable begins with.
 const ENV_PREFIX: &str = "TELEMETRY_HUB_";
@@ -48,6 +49,8 @@ pub struct Settings {
     otlp_http: ExtraListen,
     otlp_grpc: ExtraListen,
     tokens: Vec<TokenSettings>,
+    jwt_keys: Vec<JwtKeySettings>,
+    cors_origins: Vec<Origin>,
     webhook_keys: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
@@ -83,6 +86,8 @@ impl Default for Settings {
             otlp_http: ExtraListen::Auto,
             otlp_grpc: ExtraListen::Auto,
             tokens: Vec::new(),
+            jwt_keys: Vec::new(),
+            cors_origins: Vec::new(),
             webhook_keys: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
@@ -179,18 +184,28 @@ impl Settings {
         self.write_timeout.0
     }
 
+    /// Who may what. Reads the files of keys.
+    pub(crate) fn access(&self) -> Result<Access, FileError> {
+        Access::open(&AccessSettings {
+            tokens: &self.tokens,
+            jwt_keys: &self.jwt_keys,
+            cors_origins: &self.cors_origins,
+            is_secure: false,
+        })
+    }
+
     /// What the routes may take.
-    pub(crate) fn routes(&self) -> RouteOptions {
+    pub(crate) fn routes(&self, access: Access) -> RouteOptions {
         let keys = self.webhook_keys.0.iter().map(Secret::as_str);
         RouteOptions::default()
-            .access(Access::new(&self.tokens))
+            .access(access)
             .max_body_bytes(bytes(self.max_body_bytes))
             .webhook_keys(keys)
     }
 
     /// Whether everybody has to show a token.
     pub(crate) fn asks_for_tokens(&self) -> bool {
-        !self.tokens.is_empty()
+        !self.tokens.is_empty() || !self.jwt_keys.is_empty()
     }
 
     /// The bounds of the hub.

@@ -12,9 +12,10 @@ use warp::http::HeaderMap;
 
 use body::CHUNK_BYTES;
 
-use crate::access::{Access, Denial, Grant, Host, Scope};
+use crate::access::{Access, Admission, Asking, Cors, Denial, Grant, Scope};
 use crate::reply::Problem;
-use crate::signature::WebhookKeys;
+use crate::signature::{self, WebhookKeys};
+use crate::watched_file::Reloaded;
 
 pub(crate) use body::{Incoming, unknown_type};
 
@@ -37,6 +38,10 @@ pub(crate) const REJECTED: &str = "server.otlp.rejected";
 
 /// The series that counts the bodies refused because their signature was wrong or missing.
 const UNSIGNED: &str = "server.signatures.refused";
+
+/// The series that count the files of keys and certificates that were replaced: those that were taken, and those that could not be.
+const RELOADED: &str = "server.files.reloaded";
+const BAD_FILES: &str = "server.files.failed";
 
 /// The series that count what was decided: let in; turned away because nobody is known by these credentials; because they are not
 /// good for that; because a browser asked for another site.
@@ -116,7 +121,8 @@ impl Intake {
         };
         // A counter is there before it counts anything.
         let decisions = [GRANTED, UNAUTHORIZED, FORBIDDEN, FOREIGN];
-        for series in [REFUSED, UNSIGNED, REJECTED].into_iter().chain(decisions) {
+        let others = [REFUSED, UNSIGNED, REJECTED, RELOADED, BAD_FILES];
+        for series in others.into_iter().chain(decisions) {
             intake.count(series, 0);
         }
         intake
@@ -128,14 +134,18 @@ impl Intake {
         counted.expect("the name is good, and not reserved");
     }
 
+    /// Counts what became of a file that was looked at again.
+    pub(crate) fn count_reload(&self, outcome: Reloaded) {
+        match outcome {
+            Reloaded::Unchanged => {}
+            Reloaded::Replaced => self.count(RELOADED, 1),
+            Reloaded::Failed => self.count(BAD_FILES, 1),
+        }
+    }
+
     /// Whether a request may have what needs this scope.
-    pub(crate) fn authorize(
-        &self,
-        host: &Host,
-        headers: &HeaderMap,
-        scope: Scope,
-    ) -> Result<Arc<Grant>, Problem> {
-        let decision = self.access.check(host, headers, scope, Timestamp::now());
+    pub(crate) fn authorize(&self, asking: Asking<'_>, scope: Scope) -> Result<Admission, Problem> {
+        let decision = self.access.check(asking, scope, Timestamp::now());
         self.count(
             match &decision {
                 Ok(_) => GRANTED,
@@ -148,6 +158,24 @@ impl Intake {
         Ok(decision?)
     }
 
+    /// Whether it is the signature of what a request brings that will tell whether it may: senders of webhooks can sign, and
+    /// mostly nothing else.
+    pub(crate) fn awaits_signature(&self, headers: &HeaderMap) -> bool {
+        !self.webhook_keys.is_empty()
+            && self.access.takes_signatures(headers)
+            && headers.contains_key(signature::HEADER)
+    }
+
+    /// A ticket for the streams of a signal.
+    pub(crate) fn ticket(&self, grant: &Grant, signal: Scope) -> String {
+        self.access.ticket(grant, signal, Timestamp::now())
+    }
+
+    /// Which pages of other origins may.
+    pub(crate) fn cors(&self) -> &Cors {
+        &self.access.cors
+    }
+
     /// Refuses what the hub itself would not: measurements that would go with it.
     pub(crate) fn check_ready(&self) -> Result<(), Problem> {
         if self.hub.is_ready() { Ok(()) } else { Err(IngestError::ShuttingDown.into()) }
@@ -155,7 +183,12 @@ impl Intake {
 
     /// Refuses a body without a good signature.
     pub(crate) fn verify_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-        self.webhook_keys.verify(headers, body).inspect_err(|_| self.count(UNSIGNED, 1))
+        let verified = self.webhook_keys.verify(headers, body);
+        self.count(UNSIGNED, usize::from(verified.is_err()));
+        if self.awaits_signature(headers) {
+            self.count(if verified.is_ok() { GRANTED } else { UNAUTHORIZED }, 1);
+        }
+        verified
     }
 
     /// Room for more bytes of a body, for as long as the permit is held.

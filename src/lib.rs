@@ -53,6 +53,7 @@ mod routes;
 mod server;
 mod service;
 mod signature;
+mod watched_file;
 
 pub use config::{Settings, SettingsError};
 pub use intake::RouteOptions;
@@ -60,6 +61,7 @@ pub use routes::{routes, routes_with};
 pub use server::{Server, ServerError};
 pub use service::{HubBody, HubService};
 pub use telemetry_hub_actors as actors;
+pub use watched_file::FileError;
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

@@ -12,7 +12,9 @@ use futures_util::{Stream, StreamExt};
 use telemetry_hub_actors::{MetricsSubscription, Subscription};
 use tokio::sync::oneshot;
 use warp::Reply;
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use warp::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+};
 
 use crate::reply::{FOR_BROWSERS, HttpResponse};
 
@@ -35,7 +37,7 @@ impl Frames for MetricsSubscription {
 }
 
 /// What every stream says in its head. No proxy may keep it or wait for more of it.
-pub(crate) fn headers() -> HeaderMap {
+fn headers() -> HeaderMap {
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store, no-transform"),
@@ -45,36 +47,51 @@ pub(crate) fn headers() -> HeaderMap {
     headers.into_iter().chain(FOR_BROWSERS).collect()
 }
 
-/// Answers with a stream: by the exit if there is one, in which case nothing is answered here.
-pub(crate) async fn answer(frames: impl Frames, exit: Option<Exit>) -> HttpResponse {
+/// Answers with a stream: by the exit if there is one, in which case nothing is answered here. The cookie is for a browser.
+pub(crate) async fn answer(
+    frames: impl Frames,
+    cookie: Option<HeaderValue>,
+    exit: Option<Exit>,
+) -> HttpResponse {
+    let mut headers = headers();
+    headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     if let Some(exit) = exit {
-        exit.leave(Box::new(frames));
+        exit.leave(headers, Box::new(frames));
         return std::future::pending().await;
     }
     let mut response = warp::reply::stream(frames.map(Ok::<_, Infallible>)).into_response();
-    response.headers_mut().extend(headers());
+    response.headers_mut().extend(headers);
     response
+}
+
+/// A stream that has left: the head of its response is still to be written.
+pub(crate) struct Left {
+    pub(crate) headers: HeaderMap,
+    pub(crate) frames: Box<dyn Frames>,
 }
 
 /// The way past HTTP, in the extensions of a request whose connection offers it.
 #[derive(Clone)]
-pub(crate) struct Exit(Arc<Mutex<Option<Connection>>>);
-
-/// Where a stream goes that leaves.
-type Connection = oneshot::Sender<Box<dyn Frames>>;
+pub(crate) struct Exit {
+    connection: Arc<Mutex<Option<oneshot::Sender<Left>>>>,
+    /// What the response is to say besides.
+    pub(crate) headers: HeaderMap,
+}
 
 impl Exit {
     /// An exit, and what comes out of it.
-    pub(crate) fn new() -> (Self, oneshot::Receiver<Box<dyn Frames>>) {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Left>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
+        let connection = Arc::new(Mutex::new(Some(sender)));
+        (Self { connection, headers: HeaderMap::new() }, receiver)
     }
 
-    fn leave(self, frames: Box<dyn Frames>) {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sender) = sender {
+    fn leave(self, mut headers: HeaderMap, frames: Box<dyn Frames>) {
+        headers.extend(self.headers);
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(connection) = connection {
             // A connection that is gone drops the stream, and with it the subscription.
-            drop(sender.send(frames));
+            drop(connection.send(Left { headers, frames }));
         }
     }
 }

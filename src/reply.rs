@@ -6,8 +6,8 @@ use serde::Serialize;
 use telemetry_hub_actors::{IngestError, QueryError, SubscribeError};
 use warp::Reply;
 use warp::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Response, StatusCode};
 
@@ -218,6 +218,14 @@ pub(crate) fn with_type(
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().extend(FOR_BROWSERS);
+    response
+}
+
+/// What a browser is answered that asks beforehand whether it may send something.
+pub(crate) fn preflight(headers: HeaderMap) -> HttpResponse {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().extend(headers);
     response.headers_mut().extend(FOR_BROWSERS);
     response
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use telemetry_hub_actors::HubHandle;
 use warp::filters::BoxedFilter;
 use warp::http::uri::Authority;
-use warp::http::{HeaderMap, Method};
+use warp::http::{HeaderMap, HeaderValue, Method};
 use warp::{Filter, Reply};
 
-use crate::access::{Grant, Host, Scope};
+use crate::access::{Admission, Asking, Grant, Host, Scope};
 use crate::intake::{Incoming, Intake, RouteOptions};
 use crate::reply::{self, HttpResponse, Problem};
 
@@ -20,6 +20,7 @@ mod health;
 mod live;
 mod metrics;
 mod otlp;
+mod tickets;
 
 /// Every route of a hub, for a host that is built on warp 0.4.
 ///
@@ -64,7 +65,8 @@ pub(crate) fn all(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let posts = events::post(intake).or(metrics::post(intake)).unify();
     let posts = posts.or(otlp::post(intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
-    live.or(posts).unify().or(health).unify().or(metrics::scrape(intake)).unify().boxed()
+    let reads = metrics::scrape(intake).or(tickets::tickets(intake)).unify();
+    live.or(posts).unify().or(health).unify().or(reads).unify().boxed()
 }
 
 /// OTLP alone, for the ports that are known for it.
@@ -112,14 +114,42 @@ fn incoming() -> BoxedFilter<(Incoming,)> {
 struct Admitted {
     intake: Intake,
     grant: Arc<Grant>,
+    /// What their browser is to keep.
+    cookie: Option<HeaderValue>,
 }
 
 /// Whoever asks, if they may; else what to answer.
 fn admitted(intake: &Intake, scope: Scope) -> BoxedFilter<(Result<Admitted, Problem>,)> {
     let intake = intake.clone();
     let check = move |host: Host, headers: HeaderMap| {
-        let grant = intake.authorize(&host, &headers, scope)?;
-        Ok(Admitted { intake: intake.clone(), grant })
+        admit(&intake, Asking { host: &host, headers: &headers, stream: None }, scope)
+    };
+    host().and(warp::header::headers_cloned()).map(check).boxed()
+}
+
+/// Whoever asks for a stream, which a browser may do without a token.
+fn admitted_to_stream(intake: &Intake, scope: Scope) -> BoxedFilter<(Result<Admitted, Problem>,)> {
+    let intake = intake.clone();
+    let check = move |host: Host, headers: HeaderMap, query: String| {
+        admit(&intake, Asking { host: &host, headers: &headers, stream: Some(&query) }, scope)
+    };
+    host().and(warp::header::headers_cloned()).and(query()).map(check).boxed()
+}
+
+fn admit(intake: &Intake, asking: Asking<'_>, scope: Scope) -> Result<Admitted, Problem> {
+    let Admission { grant, cookie } = intake.authorize(asking, scope)?;
+    Ok(Admitted { intake: intake.clone(), grant, cookie })
+}
+
+/// Whoever sends something that can be signed: if they did, and show no token, it is the signature that will tell.
+fn sender(intake: &Intake) -> BoxedFilter<(Result<Intake, Problem>,)> {
+    let intake = intake.clone();
+    let check = move |host: Host, headers: HeaderMap| {
+        if !intake.awaits_signature(&headers) {
+            let asking = Asking { host: &host, headers: &headers, stream: None };
+            intake.authorize(asking, Scope::Ingest)?;
+        }
+        Ok(intake.clone())
     };
     host().and(warp::header::headers_cloned()).map(check).boxed()
 }

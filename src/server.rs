@@ -1,8 +1,10 @@
 //! The server: binds the hub's listener, serves each [`connection`], and drains both under one deadline.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_hub_actors::{HubEnd, HubHandle, ShutdownError, StartError};
@@ -12,9 +14,11 @@ use tokio::time::{Instant, timeout};
 use crate::config::{Listen, Settings};
 use crate::error_chain::error_chain;
 use crate::service::HubService;
+use crate::watched_file::{FileError, Reload};
 use connection::{Connections, Timeouts};
 
 mod connection;
+mod reload;
 mod stream_writer;
 mod write_deadline;
 
@@ -31,7 +35,6 @@ const SEND_BUFFER_BYTES: u32 = 256 * 1024;
 const BACKLOG: u32 = 4096;
 
 /// A hub and its listener.
-#[derive(Debug)]
 pub struct Server {
     settings: Settings,
     listener: TcpListener,
@@ -39,6 +42,15 @@ pub struct Server {
     /// Where only OTLP is taken.
     otlp: [Option<TcpListener>; 2],
     hub: HubHandle,
+    service: HubService,
+    /// Looked at now and then.
+    files: Vec<Arc<dyn Reload>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// Why a server did not start, or did not end well.
@@ -53,6 +65,9 @@ pub enum ServerError {
         /// The address.
         address: SocketAddr,
     },
+    /// A file that the settings name is not there, or is not what it should be.
+    #[error("cannot use a file")]
+    File(#[from] FileError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -89,10 +104,13 @@ impl Server {
         {
             return Err(ServerError::Exposed { address });
         }
+        let access = settings.access()?;
+        let files = access.files();
         let (listener, address) = listen(settings.listen)?;
         let otlp = [listen_besides(http)?, listen_besides(grpc)?];
         let hub = HubHandle::start(settings.hub()).await?;
-        Ok(Self { settings, listener, address, otlp, hub })
+        let service = HubService::with(&hub, &settings.routes(access));
+        Ok(Self { settings, listener, address, otlp, hub, service, files })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -119,7 +137,7 @@ impl Server {
     /// Serves until `stop` comes, then drains: refuses what is new, hands over what was accepted, says `bye` to every
     /// stream, finishes the requests that are under way. Fails if that takes longer than the settings allow.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let everything = HubService::with(&self.hub, &self.settings.routes());
+        let everything = &self.service;
         let only_otlp = everything.only_otlp();
         let connections = Connections::new(Timeouts {
             head: self.settings.head_timeout(),
@@ -128,7 +146,7 @@ impl Server {
         let [http, grpc] = &self.otlp;
         let accepting = async {
             tokio::join!(
-                accept_all(Some(&self.listener), &connections, &everything),
+                accept_all(Some(&self.listener), &connections, everything),
                 accept_all(http.as_ref(), &connections, &only_otlp),
                 accept_all(grpc.as_ref(), &connections, &only_otlp),
             )
@@ -138,6 +156,7 @@ impl Server {
         let outcome = tokio::select! {
             outcome = draining => outcome,
             (never, _, _) = accepting => match never {},
+            never = reload::watch(&self.files, self.service.intake()) => match never {},
         };
         drop((self.listener, self.otlp));
         connections.closing.cancel();

@@ -20,6 +20,7 @@ use warp::http::header::EXPECT;
 use warp::http::{Request, Response};
 
 use crate::intake::{Incoming, Intake, RouteOptions};
+use crate::live_stream::Exit;
 use crate::otlp::grpc;
 use crate::reply::{self, HttpResponse};
 use crate::request_body::RequestBody;
@@ -83,6 +84,11 @@ impl HubService {
         Self { routes: routes::all(&intake), intake }
     }
 
+    /// What it takes and counts.
+    pub(crate) fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
     /// What only takes OTLP.
     pub(crate) fn only_otlp(&self) -> Self {
         Self { routes: routes::only_otlp(&self.intake), intake: self.intake.clone() }
@@ -113,12 +119,21 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if grpc::is_grpc(request.headers()) {
             let (parts, body) = request.into_parts();
             let body = Incoming::new(parts.headers.clone(), BodyDataStream::new(Box::pin(body)));
             let answer = grpc::call(Request::from_parts(parts, ()), body, self.intake.clone());
             return Box::pin(async { Ok(answer.await.map(HubBody::new)) });
+        }
+        let cors = self.intake.cors();
+        if let Some(headers) = cors.preflight(request.method(), request.headers()) {
+            let answer = reply::preflight(headers).map(HubBody::new);
+            return Box::pin(async { Ok(answer) });
+        }
+        let cors = cors.headers(request.headers());
+        if let Some(exit) = request.extensions_mut().get_mut::<Exit>() {
+            exit.headers.clone_from(&cors);
         }
         let foreign = warp::any().map(reply::not_found);
         let mut service = warp::service(self.routes.clone().or(foreign).unify());
@@ -128,7 +143,8 @@ where
         let body = request.body().clone();
         let answer = service.call(request);
         Box::pin(async move {
-            let answer = answer.await?;
+            let mut answer = answer.await?;
+            answer.headers_mut().extend(cors);
             if is_sending && !answer.status().is_success() {
                 body.discard().await;
             }

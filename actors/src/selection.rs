@@ -1,6 +1,7 @@
 //! Which metrics a subscriber wants: names, groups and globs.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 
 use wildmatch::WildMatch;
@@ -58,6 +59,14 @@ impl FromStr for Selection {
     fn from_str(patterns: &str) -> Result<Self, QueryFault> {
         let mut selection = Self::everything();
         selection.add(patterns).map(|()| selection)
+    }
+}
+
+/// As it is read; what it is held within is told elsewhere.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns: Vec<_> = self.patterns.iter().map(|pattern| &**pattern).collect();
+        f.write_str(&patterns.join(","))
     }
 }
 

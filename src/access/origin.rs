@@ -10,6 +10,8 @@ use warp::http::Uri;
 use warp::http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use warp::http::uri::Authority;
 
+use super::Cors;
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whom a request takes this server for.
@@ -36,18 +38,24 @@ impl Host {
     }
 }
 
-/// Fails with the reason if a request may be sent for somebody else. Programs that are no browsers send none of these headers.
-pub(super) fn check(host: &Host, headers: &HeaderMap) -> Result<(), String> {
-    let host = match host {
-        Host::Unnamed => None,
-        Host::Named(host) if is_loopback(host.host()) => Some(host),
-        Host::Named(host) => {
-            return Err(format!(
-                "{host} is no name of this machine's own, and this hub asks for no tokens: use localhost, or configure tokens"
-            ));
-        }
-        Host::Malformed => return Err("sent to nothing that could be this machine".to_owned()),
-    };
+/// Fails with the reason if a request was not sent to this machine by a name of its own.
+pub(super) fn check_host(host: &Host) -> Result<(), String> {
+    match host {
+        Host::Unnamed => Ok(()),
+        Host::Named(host) if is_loopback(host.host()) => Ok(()),
+        Host::Named(host) => Err(format!(
+            "{host} is no name of this machine's own, and this hub asks for no tokens: use localhost, or configure tokens"
+        )),
+        Host::Malformed => Err("sent to nothing that could be this machine".to_owned()),
+    }
+}
+
+/// Fails with the reason if a browser sends a request for a page that is neither the hub's own nor one that may. Programs that are
+/// no browsers send none of these headers.
+pub(super) fn check_page(host: &Host, headers: &HeaderMap, cors: &Cors) -> Result<(), String> {
+    if cors.allows(headers) {
+        return Ok(());
+    }
     let site = headers.get(SEC_FETCH_SITE).map(|site| site.as_bytes());
     if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
         return Err("sent for a page of another site".to_owned());
@@ -56,7 +64,7 @@ pub(super) fn check(host: &Host, headers: &HeaderMap) -> Result<(), String> {
         let authority =
             origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
         let authority = authority.and_then(|authority| Authority::try_from(authority).ok());
-        authority.is_some_and(|authority| Some(&authority) == host)
+        authority.is_some_and(|authority| *host == Host::Named(authority))
     };
     match headers.get(ORIGIN) {
         Some(origin) if !is_own(origin.as_bytes()) => {
@@ -81,6 +89,11 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(host: &Host, headers: &HeaderMap) -> Result<(), String> {
+        check_host(host)?;
+        check_page(host, headers, &Cors::default())
+    }
 
     #[track_caller]
     fn check_one(host: Option<&str>, headers: &[(&str, &str)], is_good: bool) {

@@ -36,6 +36,11 @@ impl Scopes {
         Scope::value_variants().iter().copied().collect()
     }
 
+    /// Those that stand in a text, with spaces between them. What else stands there is for others.
+    pub(crate) fn named_in(text: &str) -> Self {
+        text.split(' ').filter_map(|name| Scope::from_str(name, false).ok()).collect()
+    }
+
     pub(crate) fn contain(self, scope: Scope) -> bool {
         self.0 & bit(scope) != 0
     }
@@ -60,6 +65,13 @@ impl TryFrom<Vec<Scope>> for Scopes {
         } else {
             Ok(scopes.into_iter().collect())
         }
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = Vec::from(*self).iter().map(ToString::to_string).collect();
+        f.write_str(&names.join(" "))
     }
 }
 

@@ -16,7 +16,7 @@ use warp::http::header::{CONTENT_TYPE, HeaderMap};
 use warp::http::{Method, Request, Response};
 
 use super::{Encoding, Signal, accept, answer};
-use crate::access::{Host, Scope};
+use crate::access::{Asking, Host, Scope};
 use crate::intake::{Incoming, Intake};
 use crate::reply::Problem;
 
@@ -43,7 +43,8 @@ pub(crate) async fn call(
         .into_http();
     };
     let host = Host::of(request.uri(), request.headers());
-    if let Err(problem) = intake.authorize(&host, request.headers(), Scope::Ingest) {
+    let asking = Asking { host: &host, headers: request.headers(), stream: None };
+    if let Err(problem) = intake.authorize(asking, Scope::Ingest) {
         return status(problem).into_http();
     }
     let limit = intake.max_body_bytes;

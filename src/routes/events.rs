@@ -6,8 +6,7 @@ use telemetry_hub_actors::{IngestError, NewEvent};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::{Admitted, admitted, incoming, respond, writable};
-use crate::access::Scope;
+use super::{incoming, respond, sender, writable};
 use crate::error_chain::error_chain;
 use crate::intake::{Incoming, Intake};
 use crate::reply::{self, HttpResponse, ItemError, Problem};
@@ -20,9 +19,9 @@ const ITEMS_AT_A_TIME: usize = 256;
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "events").boxed();
-    let route = incoming().and(admitted(intake, Scope::Ingest)).then(
-        async |incoming: Incoming, admitted: Result<Admitted, Problem>| {
-            respond(accept(incoming, admitted).await)
+    let route = incoming().and(sender(intake)).then(
+        async |incoming: Incoming, intake: Result<Intake, Problem>| {
+            respond(accept(incoming, intake).await)
         },
     );
     writable(path, route.boxed())
@@ -30,9 +29,9 @@ pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
 
 async fn accept(
     incoming: Incoming,
-    admitted: Result<Admitted, Problem>,
+    intake: Result<Intake, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let intake = &admitted?.intake;
+    let intake = &intake?;
     let body = incoming.verified(intake).await?.read(intake).await?;
     let turn = intake.turn_to_parse().await?;
     let config = intake.hub.config();

@@ -7,7 +7,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 
-use super::{Admitted, admitted, query, readable, respond};
+use super::{Admitted, admitted_to_stream, query, readable, respond};
 use crate::access::Scope;
 use crate::intake::Intake;
 use crate::live_stream::{self, Exit};
@@ -18,7 +18,7 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
 pub(crate) fn traces(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "traces" / "live").boxed();
     let request = query().and(warp::header::headers_cloned()).and(warp::ext::optional());
-    let route = request.and(admitted(intake, Scope::Traces)).then(
+    let route = request.and(admitted_to_stream(intake, Scope::Traces)).then(
         async |query: String, headers: HeaderMap, exit: Option<Exit>, admitted| {
             respond(watch_traces(&query, &headers, exit, admitted).await)
         },
@@ -29,7 +29,7 @@ pub(crate) fn traces(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
 pub(crate) fn metrics(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics" / "live").boxed();
     let request = query().and(warp::ext::optional());
-    let route = request.and(admitted(intake, Scope::Metrics)).then(
+    let route = request.and(admitted_to_stream(intake, Scope::Metrics)).then(
         async |query: String, exit: Option<Exit>, admitted| {
             respond(watch_metrics(&query, exit, admitted).await)
         },
@@ -43,10 +43,10 @@ async fn watch_traces(
     exit: Option<Exit>,
     admitted: Result<Admitted, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let Admitted { intake, grant } = admitted?;
+    let Admitted { intake, grant, cookie } = admitted?;
     let query = TraceQuery::parse(query, last_event_id(headers)?)?;
     let query = grant.limit_traces(query);
-    Ok(live_stream::answer(intake.hub.subscribe(query).await?, exit).await)
+    Ok(live_stream::answer(intake.hub.subscribe(query).await?, cookie, exit).await)
 }
 
 async fn watch_metrics(
@@ -54,9 +54,9 @@ async fn watch_metrics(
     exit: Option<Exit>,
     admitted: Result<Admitted, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let Admitted { intake, grant } = admitted?;
+    let Admitted { intake, grant, cookie } = admitted?;
     let query = grant.limit_metrics(MetricsQuery::parse(query)?);
-    Ok(live_stream::answer(intake.hub.subscribe_metrics(query).await?, exit).await)
+    Ok(live_stream::answer(intake.hub.subscribe_metrics(query).await?, cookie, exit).await)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

@@ -25,7 +25,7 @@ pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
 
 pub(crate) fn scrape(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let route = admitted(intake, Scope::Metrics).map(|admitted: Result<Admitted, Problem>| {
-        respond(admitted.map(|Admitted { intake, grant }| {
+        respond(admitted.map(|Admitted { intake, grant, .. }| {
             let selection = grant.limit_selection(Selection::everything());
             let text = prometheus::encode(&intake.hub.metrics_of(&selection));
             reply::with_type(StatusCode::OK, prometheus::CONTENT_TYPE, text.into_bytes())

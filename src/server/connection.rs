@@ -111,10 +111,10 @@ impl Connections {
         let mut connection = builder.serve_connection(TokioIo::new(socket), service);
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,
-            Ok(frames) = &mut left => {
+            Ok(stream) = &mut left => {
                 let socket = connection.into_parts().io.into_inner();
                 // A task of its own: this one is as large as all that it has been.
-                self.tracker.spawn(StreamWriter::new(socket, frames, self.cut).run());
+                self.tracker.spawn(StreamWriter::new(socket, stream, self.cut).run());
                 return;
             }
             () = self.closing.cancelled() => {

@@ -16,9 +16,10 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::sync::CancellationToken;
+use warp::http::HeaderMap;
 
 use super::write_deadline::WriteDeadline;
-use crate::live_stream::{Frames, headers};
+use crate::live_stream::{Frames, Left};
 
 /// How many frames leave in one write, and about how many bytes: enough that a call costs little for each, few enough that what is
 /// queued for a client that stops reading stays where it is counted.
@@ -48,10 +49,10 @@ enum Turn {
 impl StreamWriter {
     pub(super) fn new(
         socket: WriteDeadline,
-        frames: Box<dyn Frames>,
+        Left { headers, frames }: Left,
         end: CancellationToken,
     ) -> Self {
-        Self { socket, frames, outgoing: VecDeque::from([head()]), end }
+        Self { socket, frames, outgoing: VecDeque::from([head(&headers)]), end }
     }
 
     /// Writes until the stream or the connection ends. Dropping it ends both.
@@ -159,9 +160,9 @@ impl StreamWriter {
 }
 
 /// The head of the response.
-fn head() -> Bytes {
+fn head(headers: &HeaderMap) -> Bytes {
     let mut head = String::from("HTTP/1.1 200 OK\r\n");
-    for (name, value) in &headers() {
+    for (name, value) in headers {
         let value = value.to_str().expect("they are written here, as text");
         write!(head, "{name}: {value}\r\n").expect("a String takes everything");
     }

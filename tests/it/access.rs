@@ -11,12 +11,12 @@ use telemetry_hub::{Server, ServerError, Settings};
 
 use crate::harness::{LiveStream, TestServer, within_patience};
 
-const EVENTS: &str = "/api/telemetry/events";
-const TRACES: &str = "/api/telemetry/traces/live";
-const METRICS: &str = "/api/telemetry/metrics/live";
+pub(crate) const EVENTS: &str = "/api/telemetry/events";
+pub(crate) const TRACES: &str = "/api/telemetry/traces/live";
+pub(crate) const METRICS: &str = "/api/telemetry/metrics/live";
 
 /// A token as the settings have it.
-fn known(token: &str, scopes: &[&str], more: &Value) -> Value {
+pub(crate) fn known(token: &str, scopes: &[&str], more: &Value) -> Value {
     let hash = Sha256::digest(token.as_bytes());
     let mut settings = json!({
         "name": token,
@@ -31,17 +31,22 @@ async fn guarded(tokens: Vec<Value>) -> TestServer {
     TestServer::with(json!({ "tokens": tokens })).await
 }
 
-fn request(server: &TestServer, method: Method, path: &str, token: &str) -> RequestBuilder {
+pub(crate) fn request(
+    server: &TestServer,
+    method: Method,
+    path: &str,
+    token: &str,
+) -> RequestBuilder {
     let request = server.client.request(method, format!("{}{path}", server.base));
     request.bearer_auth(token)
 }
 
 /// Watches with a token.
-async fn watch(server: &TestServer, path: &str, token: &str) -> LiveStream {
+pub(crate) async fn watch(server: &TestServer, path: &str, token: &str) -> LiveStream {
     LiveStream::open(request(server, Method::GET, path, token).send().await.unwrap())
 }
 
-async fn post(server: &TestServer, token: &str, events: &Value) {
+pub(crate) async fn post(server: &TestServer, token: &str, events: &Value) {
     let request = request(server, Method::POST, EVENTS, token);
     let answer = request.json(events).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -248,7 +253,7 @@ fn mixed() -> Value {
     ])
 }
 
-fn numbers(events: &[Value]) -> Vec<u64> {
+pub(crate) fn numbers(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["data"]["n"].as_u64().unwrap()).collect()
 }
 
@@ -483,4 +488,113 @@ async fn nothing_of_a_body_is_read_of_those_who_may_not_send() {
     let answer = String::from_utf8_lossy(&answer[..length]);
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_can_only_sign_needs_no_token() {
+    let tokens =
+        [known("in", &["ingest"], &json!({})), known("all", &["traces", "metrics"], &json!({}))];
+    let server = TestServer::with(json!({"tokens": tokens, "webhook_keys": ["key"]})).await;
+    let mut live = watch(&server, TRACES, "all").await;
+    let sign = |key: &[u8], body: &str| {
+        use base64::Engine;
+        use hmac::{KeyInit, Mac};
+        let mac = hmac::Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(body);
+        base64::prelude::BASE64_STANDARD.encode(mac.finalize().into_bytes())
+    };
+    let body = json!({"type": "signed", "data": {"n": 1}}).to_string();
+    let (good, bad) = (sign(b"key", &body), sign(b"other", &body));
+    for (path, token, signature, expected) in [
+        (EVENTS, None, Some(&good), 200),
+        (EVENTS, None, Some(&bad), 401),
+        (EVENTS, None, None, 401),
+        (EVENTS, Some("in"), Some(&good), 200),
+        (EVENTS, Some("in"), None, 401),
+        (EVENTS, Some("in"), Some(&bad), 401),
+        (EVENTS, Some("all"), Some(&good), 403),
+        (EVENTS, Some("nobody"), Some(&good), 401),
+        // Only events are signed.
+        ("/api/telemetry/metrics", None, Some(&good), 401),
+        ("/v1/logs", None, Some(&good), 401),
+        (TRACES, None, Some(&good), 405),
+    ] {
+        let request = server.client.post(format!("{}{path}", server.base)).body(body.clone());
+        let request = request.header("content-type", "application/json");
+        let request = token.into_iter().fold(request, RequestBuilder::bearer_auth);
+        let request = signature
+            .into_iter()
+            .fold(request, |request, signature| request.header("x-signature", signature));
+        let status = request.send().await.unwrap().status();
+        assert_eq!(status, expected, "{path} {token:?} {signature:?}");
+    }
+    assert_eq!(numbers(&live.events(2).await), [1, 1]);
+    for (series, expected) in [("server.access.granted", 6.0), ("server.access.unauthorized", 5.0)]
+    {
+        // With those two tokens: two streams, four that send; the counter is read by one more.
+        let metrics = watch(&server, &format!("{METRICS}?metrics={series}"), "all").await;
+        let counted = count(metrics, series).await;
+        assert!(counted >= expected, "{series}: {counted}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_log_however_long_tells_a_secret() {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+    let settings = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("logged.toml");
+    let hash = const_hex::encode(Sha256::digest(b"s3cret-token"));
+    let token = format!(
+        "[[tokens]]\nname = \"a\"\nhash = \"sha256:{hash}\"\nscopes = [\"ingest\", \"traces\"]\n"
+    );
+    std::fs::write(&settings, format!("otlp_http = \"off\"\notlp_grpc = \"off\"\n{token}"))
+        .unwrap();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
+    command.args(["--listen", "127.0.0.1:0", "--config"]).arg(&settings).kill_on_drop(true);
+    command.env("TELEMETRY_HUB_LOG", "trace").env("TELEMETRY_HUB_WEBHOOK_KEY", "s3cret-key");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = child.stderr.take().unwrap();
+    let log = tokio::spawn(async move {
+        let mut text = Vec::new();
+        log.read_to_end(&mut text).await.unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = within_patience(lines.next_line()).await.unwrap().unwrap();
+    let base = first.split_once(" on ").unwrap().1.to_owned();
+    let mut secrets =
+        vec!["s3cret-token".to_owned(), "s3cret-key".to_owned(), "s3cret-signature".to_owned()];
+    for client in [
+        reqwest::Client::builder().build().unwrap(),
+        reqwest::Client::builder().http2_prior_knowledge().build().unwrap(),
+    ] {
+        let url = format!("{base}/api/telemetry/live/tracing-token");
+        let ticket: Value = client
+            .get(&url)
+            .bearer_auth("s3cret-token")
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let ticket = ticket["data"].as_str().unwrap().to_owned();
+        let stream = client.get(format!("{base}{TRACES}?token={ticket}")).send().await.unwrap();
+        let cookie = stream.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let again = client.get(format!("{base}{TRACES}")).header("cookie", &cookie);
+        assert_eq!(again.send().await.unwrap().status(), 200);
+        let send = client.post(format!("{base}{EVENTS}")).header("x-signature", "s3cret-signature");
+        assert_eq!(
+            send.bearer_auth("s3cret-token").json(&json!({})).send().await.unwrap().status(),
+            401
+        );
+        secrets.extend([ticket, cookie.split_once('=').unwrap().1.to_owned()]);
+    }
+    child.kill().await.unwrap();
+    let log = within_patience(log).await.unwrap();
+    assert!(log.contains("h2::"), "HTTP/2 is told frame by frame: {log}");
+    for secret in secrets {
+        let line = log.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret}");
+    }
 }

@@ -5,12 +5,14 @@
 mod harness;
 
 mod access;
+mod browsers;
 mod drain;
 mod embed;
 mod examples;
 mod health;
 mod hostile;
 mod intake;
+mod jwt;
 mod load;
 mod metrics;
 mod otlp;
