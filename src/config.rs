@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use telemetry_hub_actors::{HubConfig, Value};
 
 use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
 use crate::intake::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
+use crate::server::TlsFiles;
 use crate::watched_file::FileError;
 
 /// What every environment variable begins with.
@@ -51,6 +52,9 @@ pub struct Settings {
     tokens: Vec<TokenSettings>,
     jwt_keys: Vec<JwtKeySettings>,
     cors_origins: Vec<Origin>,
+    tls_certificate: PathBuf,
+    tls_key: PathBuf,
+    tls_client_ca: PathBuf,
     webhook_keys: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
@@ -88,6 +92,9 @@ impl Default for Settings {
             tokens: Vec::new(),
             jwt_keys: Vec::new(),
             cors_origins: Vec::new(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
             webhook_keys: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
@@ -147,6 +154,11 @@ impl Settings {
             let error = "tokens: the same hash stands there twice, and only one could count";
             return Err(SettingsError(Box::new(error.to_owned().into())));
         }
+        let tls = [&self.tls_certificate, &self.tls_key, &self.tls_client_ca];
+        if self.tls().is_none() && tls.iter().any(|file| !file.as_os_str().is_empty()) {
+            let error = "TLS needs both tls_certificate and tls_key";
+            return Err(SettingsError(Box::new(error.to_owned().into())));
+        }
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => {
                 Err(SettingsError(Box::new(format!("{name} must be more than 0").into())))
@@ -190,7 +202,17 @@ impl Settings {
             tokens: &self.tokens,
             jwt_keys: &self.jwt_keys,
             cors_origins: &self.cors_origins,
-            is_secure: false,
+            is_secure: self.tls().is_some(),
+        })
+    }
+
+    /// The files for TLS, if it is to be spoken.
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
+        let given = |file: &PathBuf| (!file.as_os_str().is_empty()).then(|| file.clone());
+        Some(TlsFiles {
+            certificate: given(&self.tls_certificate)?,
+            key: given(&self.tls_key)?,
+            client_ca: given(&self.tls_client_ca),
         })
     }
 

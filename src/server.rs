@@ -16,10 +16,14 @@ use crate::error_chain::error_chain;
 use crate::service::HubService;
 use crate::watched_file::{FileError, Reload};
 use connection::{Connections, Timeouts};
+use tls::Tls;
+
+pub(crate) use tls::TlsFiles;
 
 mod connection;
 mod reload;
 mod stream_writer;
+mod tls;
 mod write_deadline;
 
 /// How long to wait after a connection could not be accepted, which is nearly always for want of file descriptors.
@@ -43,6 +47,7 @@ pub struct Server {
     otlp: [Option<TcpListener>; 2],
     hub: HubHandle,
     service: HubService,
+    tls: Option<Tls>,
     /// Looked at now and then.
     files: Vec<Arc<dyn Reload>>,
 }
@@ -105,12 +110,13 @@ impl Server {
             return Err(ServerError::Exposed { address });
         }
         let access = settings.access()?;
-        let files = access.files();
+        let tls = settings.tls().map(Tls::open).transpose()?;
+        let files = access.files().into_iter().chain(tls.iter().map(Tls::files)).collect();
         let (listener, address) = listen(settings.listen)?;
         let otlp = [listen_besides(http)?, listen_besides(grpc)?];
         let hub = HubHandle::start(settings.hub()).await?;
         let service = HubService::with(&hub, &settings.routes(access));
-        Ok(Self { settings, listener, address, otlp, hub, service, files })
+        Ok(Self { settings, listener, address, otlp, hub, service, tls, files })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -129,6 +135,11 @@ impl Server {
         self.settings.asks_for_tokens()
     }
 
+    /// The beginning of its URLs, before the address.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// The hub behind it.
     pub fn hub(&self) -> &HubHandle {
         &self.hub
@@ -139,10 +150,9 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let everything = &self.service;
         let only_otlp = everything.only_otlp();
-        let connections = Connections::new(Timeouts {
-            head: self.settings.head_timeout(),
-            write: self.settings.write_timeout(),
-        });
+        let timeouts =
+            Timeouts { head: self.settings.head_timeout(), write: self.settings.write_timeout() };
+        let connections = Connections::new(timeouts, self.tls.clone());
         let [http, grpc] = &self.otlp;
         let accepting = async {
             tokio::join!(

@@ -41,6 +41,15 @@ pub(super) struct ServeOptions {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     webhook_keys: Vec<Secret>,
+    /// The certificate for TLS, in PEM, with those between it and one that clients know. Then all of its addresses speak
+    /// TLS, and nothing else. Replaced while the hub runs, it is good for connections from then on
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
     /// How long the end may take, from SIGTERM or Ctrl-C on [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,10 +85,11 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<ExitCode> {
 
 fn welcome(server: &Server) -> String {
     let address = server.address();
-    let hub = format!("http://{}", reachable(address));
+    let (scheme, hub_address) = (server.scheme(), reachable(address));
+    let hub = format!("{scheme}://{hub_address}");
     let json = "-H 'Content-Type: application/json'";
     let mut text = format!(
-        "telemetry-hub {version} on http://{address}
+        "telemetry-hub {version} on {scheme}://{address}
 
   watch    curl -N '{hub}/api/telemetry/traces/live'
   filter   curl -N '{hub}/api/telemetry/traces/live?level=warn&remote-ip=10.0.0.0/8'
@@ -102,7 +112,7 @@ fn welcome(server: &Server) -> String {
 
 /// Where exporters of OpenTelemetry find the hub.
 fn otlp_addresses(server: &Server) -> String {
-    let url = |address| format!("http://{}", reachable(address));
+    let url = |address| format!("{}://{}", server.scheme(), reachable(address));
     let [http, grpc] = server.otlp_addresses().map(|address| address.unwrap_or(server.address()));
     format!("{} (HTTP), {} (gRPC)", url(http), url(grpc))
 }

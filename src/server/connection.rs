@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 if the client begins with it, until it asks for a live stream, which over HTTP/1.1 leaves
+//! One connection, by TLS or without: HTTP/1.1, or HTTP/2 if the client begins with it, until it asks for a live stream, which over HTTP/1.1 leaves
 //! HTTP's machinery behind ([`StreamWriter`]).
 //!
 //! Every connection is a task of the server's own tracker: when the server ends, none is left.
@@ -15,6 +15,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ServerError;
 use super::stream_writer::StreamWriter;
+use super::tls::{HTTP2, Tls};
 use super::write_deadline::WriteDeadline;
 use crate::live_stream::Exit;
 use crate::service::HubService;
@@ -39,6 +41,7 @@ pub(super) struct Timeouts {
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     timeouts: Timeouts,
+    tls: Option<Tls>,
     /// No further requests.
     pub(super) closing: CancellationToken,
     /// The end, whatever is under way.
@@ -47,16 +50,28 @@ pub(super) struct Connections {
 }
 
 /// What a client speaks, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
+    Tls,
     Http1,
     /// HTTP/2, or too little to tell.
     Unclear,
 }
 
+/// What a client is answered that begins without TLS where TLS is spoken.
+const SPEAK_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    This server speaks TLS: use https.\n";
+
+/// What HTTP is spoken on.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
 impl Connections {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(super) fn new(timeouts: Timeouts, tls: Option<Tls>) -> Self {
         let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { timeouts, closing, cut, tracker: TaskTracker::new() }
+        Self { timeouts, tls, closing, cut, tracker: TaskTracker::new() }
     }
 
     pub(super) fn spawn(&self, socket: TcpStream, service: &HubService) {
@@ -83,17 +98,45 @@ impl Connections {
             protocol = timeout(self.timeouts.head, Protocol::of(&socket)) => protocol,
             () = self.closing.cancelled() => return,
         };
-        let socket = WriteDeadline::new(socket, self.timeouts.write);
-        match protocol {
-            Ok(Some(Protocol::Http1)) => self.serve_http1(socket, service).await,
-            Ok(Some(Protocol::Unclear)) => self.serve_any(socket, service).await,
+        let mut socket = WriteDeadline::new(socket, self.timeouts.write);
+        let (protocol, tls) = match (protocol, self.tls.clone()) {
             // It has hung up, or says nothing.
-            Ok(None) | Err(_) => {}
+            (Ok(None) | Err(_), _) => return,
+            (Ok(Some(protocol)), tls) => (protocol, tls),
+        };
+        match (protocol, tls) {
+            (Protocol::Tls, Some(tls)) => self.serve_tls(socket, service, &tls).await,
+            (Protocol::Http1 | Protocol::Unclear, Some(_)) => {
+                // What is left unread when a socket is closed resets the connection, and the answer with it.
+                socket.read(&mut [0; 4096]).await.ok();
+                socket.write_all(SPEAK_TLS).await.ok();
+            }
+            (Protocol::Unclear, None) => self.serve_any(socket, service).await,
+            // TLS where none is spoken is answered as what it is, bad HTTP.
+            (Protocol::Http1 | Protocol::Tls, None) => self.serve_http1(socket, service).await,
+        }
+    }
+
+    /// What is spoken inside is said by ALPN; without it, it is HTTP/1.1.
+    async fn serve_tls(self, socket: WriteDeadline, service: HubService, tls: &Tls) {
+        let accepted = tokio::select! {
+            accepted = timeout(self.timeouts.head, tls.acceptor().accept(socket)) => accepted,
+            () = self.closing.cancelled() => return,
+        };
+        let socket = match accepted {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(error)) => return note(Err(error.into())),
+            Err(_) => return,
+        };
+        if socket.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            self.serve_any(socket, service).await;
+        } else {
+            self.serve_http1(socket, service).await;
         }
     }
 
     /// HTTP/1.1. If the first request is granted a stream, that gets the socket.
-    async fn serve_http1(self, socket: WriteDeadline, service: HubService) {
+    async fn serve_http1(self, socket: impl Socket, service: HubService) {
         let (exit, mut left) = Exit::new();
         let (exit, service) = (Cell::new(Some(exit)), TowerToHyperService::new(service));
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -126,7 +169,7 @@ impl Connections {
     }
 
     /// Whatever the client speaks.
-    async fn serve_any(self, socket: WriteDeadline, service: HubService) {
+    async fn serve_any(self, socket: impl Socket, service: HubService) {
         let (begun, service) = (CancellationToken::new(), TowerToHyperService::new(service));
         let first_request = begun.clone();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -152,6 +195,9 @@ impl Connections {
     }
 }
 
+/// The type of the record that TLS begins with (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 impl Protocol {
     /// Waits for the first bytes, and leaves them where they are. None if the client has hung up.
     async fn of(socket: &TcpStream) -> Option<Self> {
@@ -159,6 +205,7 @@ impl Protocol {
         match socket.peek(&mut first).await {
             Ok(0) | Err(_) => None,
             Ok(length) if b"PRI".starts_with(&first[..length]) => Some(Self::Unclear),
+            Ok(_) if first[0] == TLS_HANDSHAKE => Some(Self::Tls),
             Ok(_) => Some(Self::Http1),
         }
     }

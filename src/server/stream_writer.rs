@@ -14,11 +14,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use warp::http::HeaderMap;
 
-use super::write_deadline::WriteDeadline;
+use super::connection::Socket;
 use crate::live_stream::{Frames, Left};
 
 /// How many frames leave in one write, and about how many bytes: enough that a call costs little for each, few enough that what is
@@ -26,8 +26,8 @@ use crate::live_stream::{Frames, Left};
 const MAX_FRAMES: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
 
-pub(super) struct StreamWriter {
-    socket: WriteDeadline,
+pub(super) struct StreamWriter<S> {
+    socket: S,
     frames: Box<dyn Frames>,
     /// What is being written. Holds no memory while there is nothing.
     outgoing: VecDeque<Bytes>,
@@ -46,12 +46,8 @@ enum Turn {
     Leave,
 }
 
-impl StreamWriter {
-    pub(super) fn new(
-        socket: WriteDeadline,
-        Left { headers, frames }: Left,
-        end: CancellationToken,
-    ) -> Self {
+impl<S: Socket> StreamWriter<S> {
+    pub(super) fn new(socket: S, Left { headers, frames }: Left, end: CancellationToken) -> Self {
         Self { socket, frames, outgoing: VecDeque::from([head(&headers)]), end }
     }
 
@@ -145,7 +141,8 @@ impl StreamWriter {
             }
             self.advance(written);
         }
-        Poll::Ready(Ok(()))
+        // TLS keeps what it has encrypted until it is told to send it.
+        Pin::new(&mut self.socket).poll_flush(context)
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -1,7 +1,8 @@
 //! A server of one's own for each test, and clients that read its streams.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_compression::tokio::bufread::ZstdDecoder;
@@ -215,4 +216,94 @@ pub(crate) async fn webhook_requests() -> Vec<(Value, String)> {
 /// The bodies alone.
 pub(crate) async fn webhook_bodies() -> Vec<String> {
     webhook_requests().await.into_iter().map(|(_, body)| body).collect()
+}
+
+/// How a client comes to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Http1,
+    Http2,
+    Http1Tls,
+    Http2Tls,
+}
+
+impl Transport {
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Http1Tls | Self::Http2Tls)
+    }
+
+    /// A server that speaks so, and its client with it.
+    pub(crate) async fn serve(self, mut settings: Value) -> TestServer {
+        let certificates = Certificates::for_localhost();
+        if self.is_tls() {
+            certificates.add_to(&mut settings);
+        }
+        let mut server = TestServer::with(settings).await;
+        if self.is_tls() {
+            server.base = server.base.replace("http://127.0.0.1", "https://localhost");
+        }
+        server.client = self.client(&certificates).build().unwrap();
+        server
+    }
+
+    /// A client that speaks so, and trusts whoever has one of these certificates.
+    pub(crate) fn client(self, certificates: &Certificates) -> reqwest::ClientBuilder {
+        let client = reqwest::Client::builder();
+        match self {
+            Self::Http1 => client.http1_only(),
+            Self::Http2 => client.http2_prior_knowledge(),
+            Self::Http1Tls => client.http1_only().tls_certs_only([certificates.root()]),
+            // By ALPN.
+            Self::Http2Tls => client.tls_certs_only([certificates.root()]),
+        }
+    }
+
+    pub(crate) fn version(self) -> reqwest::Version {
+        match self {
+            Self::Http1 | Self::Http1Tls => reqwest::Version::HTTP_11,
+            Self::Http2 | Self::Http2Tls => reqwest::Version::HTTP_2,
+        }
+    }
+}
+
+/// A certificate with its key, in files of its own.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Certificates {
+    /// A new one, which nobody else has signed.
+    pub(crate) fn for_localhost() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("certificates").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = Self { certificate: folder.join("certificate"), key: folder.join("key") };
+        made.renew();
+        made
+    }
+
+    /// Puts another in its place.
+    pub(crate) fn renew(&self) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&self.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&self.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    pub(crate) fn add_to(&self, settings: &mut Value) {
+        settings["tls_certificate"] = json!(self.certificate);
+        settings["tls_key"] = json!(self.key);
+    }
+
+    pub(crate) fn root(&self) -> reqwest::Certificate {
+        reqwest::Certificate::from_pem(&std::fs::read(&self.certificate).unwrap()).unwrap()
+    }
+
+    /// For a client that shows it.
+    pub(crate) fn identity(&self) -> reqwest::Identity {
+        let both = [&self.certificate, &self.key].map(|file| std::fs::read(file).unwrap());
+        reqwest::Identity::from_pem(&both.concat()).unwrap()
+    }
 }

@@ -23,4 +23,6 @@ mod program;
 mod recorded;
 mod recorded_otlp;
 mod streams;
+mod tls;
 mod traces;
+mod transports;
