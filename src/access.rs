@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use telemetry_hub_actors::{Filter, MetricsQuery, Selection, TraceQuery};
+use telemetry_hub_actors::{Filter, MetricsQuery, Selection, SmolStr, TraceQuery};
 use warp::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use jwt::JwtKeys;
@@ -76,6 +76,8 @@ pub(crate) struct Admission {
 /// What somebody may do, and how much of it all they may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
+    /// What the credentials are called.
+    name: Option<SmolStr>,
     scopes: Scopes,
     filter: Option<Filter>,
     metrics: Option<Selection>,
@@ -211,7 +213,12 @@ impl Access {
 
 impl Grant {
     fn everything() -> Self {
-        Self { scopes: Scopes::all(), filter: None, metrics: None, expires: None }
+        let scopes = Scopes::all();
+        Self { name: None, scopes, filter: None, metrics: None, expires: None }
+    }
+
+    pub(crate) fn name(&self) -> Option<SmolStr> {
+        self.name.clone()
     }
 
     /// What of a subscription to events may be had, and for how long.

@@ -18,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry_hub_actors::{HubConfig, Value};
 
 use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
-use crate::intake::{DEFAULT_MAX_BODY_BYTES, RouteOptions};
-use crate::server::TlsFiles;
+use crate::intake::{Limits, RouteOptions};
+use crate::server::{ConnectionLimits, TlsFiles};
 use crate::watched_file::FileError;
 
 /// What every environment variable begins with.
@@ -59,7 +59,15 @@ pub struct Settings {
     drain_timeout: Time,
     head_timeout: Time,
     write_timeout: Time,
+    body_timeout: Time,
+    max_connections: usize,
+    max_connections_per_address: usize,
+    max_head_bytes: ByteSize,
+    max_streams_per_connection: u32,
     max_body_bytes: ByteSize,
+    max_decompression_ratio: usize,
+    max_items_per_second_per_token: u32,
+    max_bytes_per_second_per_token: ByteSize,
     max_event_bytes: ByteSize,
     ingest_queue_bytes: ByteSize,
     ingest_patience: Time,
@@ -83,7 +91,7 @@ pub struct SettingsError(Box<figment::Error>);
 
 impl Default for Settings {
     fn default() -> Self {
-        let hub = HubConfig::default();
+        let (hub, limits) = (HubConfig::default(), Limits::default());
         let bytes = |bytes: usize| ByteSize::b(bytes as u64);
         Self {
             listen: DEFAULT_LISTEN,
@@ -99,7 +107,15 @@ impl Default for Settings {
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
             write_timeout: Time(Duration::from_secs(30)),
-            max_body_bytes: bytes(DEFAULT_MAX_BODY_BYTES),
+            body_timeout: Time(limits.body_timeout),
+            max_connections: 150_000,
+            max_connections_per_address: 10_000,
+            max_head_bytes: bytes(64 * 1024),
+            max_streams_per_connection: 200,
+            max_body_bytes: bytes(limits.max_body_bytes),
+            max_decompression_ratio: limits.max_decompression_ratio,
+            max_items_per_second_per_token: limits.max_items_per_second,
+            max_bytes_per_second_per_token: bytes(limits.max_bytes_per_second as usize),
             max_event_bytes: bytes(hub.max_event_bytes),
             ingest_queue_bytes: bytes(hub.ingest_queue_bytes),
             ingest_patience: Time(hub.ingest_patience),
@@ -138,6 +154,11 @@ impl Settings {
         let is_zero = |size: ByteSize| size.as_u64() == 0;
         let zeros = [
             ("max_body_bytes", is_zero(self.max_body_bytes)),
+            ("max_decompression_ratio", self.max_decompression_ratio == 0),
+            ("max_connections", self.max_connections == 0),
+            ("max_connections_per_address", self.max_connections_per_address == 0),
+            ("max_streams_per_connection", self.max_streams_per_connection == 0),
+            ("body_timeout", self.body_timeout.0.is_zero()),
             ("max_event_bytes", is_zero(self.max_event_bytes)),
             ("ingest_queue_bytes", is_zero(self.ingest_queue_bytes)),
             ("subscriber_queue_bytes", is_zero(self.subscriber_queue_bytes)),
@@ -186,16 +207,6 @@ impl Settings {
         self.drain_timeout.0
     }
 
-    /// How long a client may take to send the head of a request, from the moment it connects.
-    pub(crate) fn head_timeout(&self) -> Duration {
-        self.head_timeout.0
-    }
-
-    /// How long a client may leave a write unread before it is cut.
-    pub(crate) fn write_timeout(&self) -> Duration {
-        self.write_timeout.0
-    }
-
     /// Who may what. Reads the files of keys.
     pub(crate) fn access(&self) -> Result<Access, FileError> {
         Access::open(&AccessSettings {
@@ -219,10 +230,30 @@ impl Settings {
     /// What the routes may take.
     pub(crate) fn routes(&self, access: Access) -> RouteOptions {
         let keys = self.webhook_keys.0.iter().map(Secret::as_str);
-        RouteOptions::default()
-            .access(access)
-            .max_body_bytes(bytes(self.max_body_bytes))
-            .webhook_keys(keys)
+        RouteOptions::default().access(access).limits(self.limits()).webhook_keys(keys)
+    }
+
+    fn limits(&self) -> Limits {
+        let per_second = self.max_bytes_per_second_per_token.as_u64();
+        Limits {
+            max_body_bytes: bytes(self.max_body_bytes),
+            body_timeout: self.body_timeout.0,
+            max_decompression_ratio: self.max_decompression_ratio,
+            max_items_per_second: self.max_items_per_second_per_token,
+            max_bytes_per_second: u32::try_from(per_second).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// What each connection may cost, and how many there may be.
+    pub(crate) fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            head_timeout: self.head_timeout.0,
+            write_timeout: self.write_timeout.0,
+            max_head_bytes: bytes(self.max_head_bytes),
+            max_streams: self.max_streams_per_connection,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+        }
     }
 
     /// Whether everybody has to show a token.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use telemetry_hub_actors::{HubHandle, IngestError, Measurement};
+use telemetry_hub_actors::{HubHandle, IngestError, Measurement, SmolStr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, StatusCode};
 
 use body::CHUNK_BYTES;
+use rate::{Excess, Rate};
 
 use crate::access::{Access, Admission, Asking, Cors, Denial, Grant, Scope};
 use crate::reply::Problem;
@@ -20,6 +21,7 @@ use crate::watched_file::Reloaded;
 pub(crate) use body::{Incoming, unknown_type};
 
 mod body;
+mod rate;
 
 /// How long a request waits for others to finish before it is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +34,9 @@ const PARSED_AT_ONCE: usize = 2;
 
 /// The series that counts the bodies refused for lack of room.
 const REFUSED: &str = "server.bodies.refused";
+
+/// The series that counts the bodies refused because their sender brings too much.
+const LIMITED: &str = "server.bodies.limited";
 
 /// The series that counts the records of OTLP that could not be taken.
 pub(crate) const REJECTED: &str = "server.otlp.rejected";
@@ -54,7 +59,7 @@ const FOREIGN: &str = "server.access.foreign";
 #[derive(Debug, Clone)]
 pub struct RouteOptions {
     access: Access,
-    max_body_bytes: usize,
+    limits: Limits,
     webhook_keys: WebhookKeys,
 }
 
@@ -62,7 +67,7 @@ impl Default for RouteOptions {
     fn default() -> Self {
         Self {
             access: Access::host_decides(),
-            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            limits: Limits::default(),
             webhook_keys: WebhookKeys::default(),
         }
     }
@@ -79,7 +84,14 @@ impl RouteOptions {
     /// How large a request's body may be, decompressed; a larger one is answered 413. 16 MiB unless set.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = bytes;
+        self.limits.max_body_bytes = bytes;
+        self
+    }
+
+    /// What is asked of each body, and of whoever sends it.
+    #[must_use]
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -92,28 +104,62 @@ impl RouteOptions {
     }
 }
 
-/// Some fifty thousand log lines in one request: more than any publisher gathers before it sends.
-pub(crate) const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
+/// What may be brought.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Of a body, decompressed.
+    pub(crate) max_body_bytes: usize,
+    /// How long a whole body may take.
+    pub(crate) body_timeout: Duration,
+    /// How many times as large as it was sent a body may become.
+    pub(crate) max_decompression_ratio: usize,
+    /// Of one token. 0 for no limit.
+    pub(crate) max_items_per_second: u32,
+    pub(crate) max_bytes_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Some fifty thousand log lines in one request: more than any publisher gathers before it sends.
+            max_body_bytes: 16 << 20,
+            // 16 MiB in a minute is two megabits a second.
+            body_timeout: Duration::from_secs(60),
+            // Logs become ten times as large, seldom fifty.
+            max_decompression_ratio: 500,
+            max_items_per_second: 0,
+            max_bytes_per_second: 0,
+        }
+    }
+}
 
 /// Where requests bring things to.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
     pub(crate) hub: HubHandle,
-    pub(crate) max_body_bytes: usize,
+    pub(crate) limits: Limits,
     pub(crate) webhook_keys: WebhookKeys,
     access: Access,
     body_bytes: Arc<Semaphore>,
     parsers: Arc<Semaphore>,
+    item_rate: Option<Arc<Rate>>,
+    byte_rate: Option<Arc<Rate>>,
+    /// Whose token it is for. None if nobody has one.
+    holder: Option<SmolStr>,
 }
 
 impl Intake {
     pub(crate) fn new(hub: &HubHandle, options: &RouteOptions) -> Self {
         // Room is paid for a chunk at a time, however small a body may be.
-        let largest = options.max_body_bytes.max(CHUNK_BYTES);
+        let limits = options.limits.clone();
+        let largest = limits.max_body_bytes.max(CHUNK_BYTES);
         let room = largest.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
         let intake = Self {
             hub: hub.clone(),
-            max_body_bytes: options.max_body_bytes,
+            item_rate: Rate::new(limits.max_items_per_second, "items").map(Arc::new),
+            byte_rate: Rate::new(limits.max_bytes_per_second, "bytes").map(Arc::new),
+            limits,
+            holder: None,
             webhook_keys: options.webhook_keys.clone(),
             access: options.access.clone(),
             body_bytes: Arc::new(Semaphore::new(room)),
@@ -121,7 +167,7 @@ impl Intake {
         };
         // A counter is there before it counts anything.
         let decisions = [GRANTED, UNAUTHORIZED, FORBIDDEN, FOREIGN];
-        let others = [REFUSED, UNSIGNED, REJECTED, RELOADED, BAD_FILES];
+        let others = [REFUSED, LIMITED, UNSIGNED, REJECTED, RELOADED, BAD_FILES];
         for series in others.into_iter().chain(decisions) {
             intake.count(series, 0);
         }
@@ -174,6 +220,37 @@ impl Intake {
     /// Which pages of other origins may.
     pub(crate) fn cors(&self) -> &Cors {
         &self.access.cors
+    }
+
+    /// The same for the holder of a token, who may bring no more than one.
+    pub(crate) fn on_behalf_of(&self, grant: &Grant) -> Self {
+        Self { holder: grant.name(), ..self.clone() }
+    }
+
+    /// Refuses more items than the holder of a token may bring.
+    pub(crate) fn spend_items(&self, number: usize) -> Result<(), Problem> {
+        self.spend(self.item_rate.as_deref(), number)
+    }
+
+    /// Refuses more bytes than the holder of a token may bring.
+    pub(crate) fn spend_bytes(&self, number: usize) -> Result<(), Problem> {
+        self.spend(self.byte_rate.as_deref(), number)
+    }
+
+    fn spend(&self, rate: Option<&Rate>, number: usize) -> Result<(), Problem> {
+        let (Some(rate), Some(holder)) = (rate, &self.holder) else {
+            return Ok(());
+        };
+        rate.spend(holder, number).map_err(|excess| {
+            self.count(LIMITED, 1);
+            match excess {
+                Excess::Wait(wait) => Problem::too_many(format!("over {}", rate.told()), wait),
+                Excess::TooMany => {
+                    let detail = format!("over {}, all at once; send smaller batches", rate.told());
+                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+                }
+            }
+        })
     }
 
     /// Refuses what the hub itself would not: measurements that would go with it.

@@ -121,6 +121,7 @@ pub(crate) async fn accept(
     intake.count(REJECTED, outcome.rejected);
     read?;
     if !events.good.is_empty() {
+        intake.spend_items(events.good.len())?;
         intake.hub.ingest(events.good).await?;
     }
     drop(turn);

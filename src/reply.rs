@@ -123,6 +123,13 @@ impl Problem {
             .with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()))
     }
 
+    /// Too much at once of one client's, who may come back.
+    pub(crate) fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     /// No room now, but very soon.
     pub(crate) fn no_room(detail: &str) -> Self {
         Self::unavailable(detail, RETRY_SOON)

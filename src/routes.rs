@@ -138,18 +138,18 @@ fn admitted_to_stream(intake: &Intake, scope: Scope) -> BoxedFilter<(Result<Admi
 
 fn admit(intake: &Intake, asking: Asking<'_>, scope: Scope) -> Result<Admitted, Problem> {
     let Admission { grant, cookie } = intake.authorize(asking, scope)?;
-    Ok(Admitted { intake: intake.clone(), grant, cookie })
+    Ok(Admitted { intake: intake.on_behalf_of(&grant), grant, cookie })
 }
 
 /// Whoever sends something that can be signed: if they did, and show no token, it is the signature that will tell.
 fn sender(intake: &Intake) -> BoxedFilter<(Result<Intake, Problem>,)> {
     let intake = intake.clone();
     let check = move |host: Host, headers: HeaderMap| {
-        if !intake.awaits_signature(&headers) {
-            let asking = Asking { host: &host, headers: &headers, stream: None };
-            intake.authorize(asking, Scope::Ingest)?;
+        if intake.awaits_signature(&headers) {
+            return Ok(intake.clone());
         }
-        Ok(intake.clone())
+        let asking = Asking { host: &host, headers: &headers, stream: None };
+        Ok(intake.on_behalf_of(&intake.authorize(asking, Scope::Ingest)?.grant))
     };
     host().and(warp::header::headers_cloned()).map(check).boxed()
 }

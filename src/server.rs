@@ -15,12 +15,14 @@ use crate::config::{Listen, Settings};
 use crate::error_chain::error_chain;
 use crate::service::HubService;
 use crate::watched_file::{FileError, Reload};
-use connection::{Connections, Timeouts};
+use connection::Connections;
 use tls::Tls;
 
+pub(crate) use connection::ConnectionLimits;
 pub(crate) use tls::TlsFiles;
 
 mod connection;
+mod places;
 mod reload;
 mod stream_writer;
 mod tls;
@@ -116,6 +118,7 @@ impl Server {
         let otlp = [listen_besides(http)?, listen_besides(grpc)?];
         let hub = HubHandle::start(settings.hub()).await?;
         let service = HubService::with(&hub, &settings.routes(access));
+        service.intake().count(connection::REFUSED, 0);
         Ok(Self { settings, listener, address, otlp, hub, service, tls, files })
     }
 
@@ -150,9 +153,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let everything = &self.service;
         let only_otlp = everything.only_otlp();
-        let timeouts =
-            Timeouts { head: self.settings.head_timeout(), write: self.settings.write_timeout() };
-        let connections = Connections::new(timeouts, self.tls.clone());
+        let connections = Connections::new(self.settings.connections(), self.tls.clone());
         let [http, grpc] = &self.otlp;
         let accepting = async {
             tokio::join!(
@@ -234,7 +235,7 @@ async fn accept_all(
     };
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => connections.spawn(socket, service),
+            Ok((socket, peer)) => connections.spawn(socket, peer, service),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 timeout(ACCEPT_PAUSE, connections.closing.cancelled()).await.ok();

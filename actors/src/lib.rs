@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod client;
 mod clock;
 mod collector;
 mod config;
@@ -65,6 +66,7 @@ mod value;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use client::Client;
 pub use clock::Clock;
 pub use config::HubConfig;
 pub use error::{

@@ -51,6 +51,9 @@ pub(crate) enum Algorithm {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
     exp: f64,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<serde_json::Value>,
     /// Scopes, with spaces between them (RFC 8693, section 4.2). Others have theirs there, too.
@@ -223,6 +226,7 @@ impl Claims {
         let seconds = |time: Timestamp| time.as_duration().as_secs_f64();
         Self {
             exp: seconds(exp),
+            sub: grant.name().map(Into::into),
             aud: Some(audience.into()),
             scope: grant.scopes.to_string(),
             filter: grant.filter.as_ref().map(|filter| filter.canonical().to_owned()),
@@ -245,6 +249,7 @@ impl Claims {
         let filter = self.filter.map(|filter| filter.parse()).transpose();
         let metrics = self.metrics.map(|metrics| metrics.parse()).transpose();
         Ok(Grant {
+            name: self.sub.map(Into::into),
             scopes: Scopes::named_in(&self.scope),
             filter: filter.map_err(|_| "the token's `filter` cannot be read")?,
             metrics: metrics.map_err(|_| "the token's `metrics` cannot be read")?,

@@ -122,6 +122,7 @@ impl Tokens {
     pub(super) fn new(settings: &[TokenSettings]) -> Self {
         let tokens = settings.iter().map(|token| {
             let grant = Grant {
+                name: Some(token.name.as_str().into()),
                 scopes: token.scopes,
                 filter: token.filter.clone(),
                 metrics: token.metrics.clone(),

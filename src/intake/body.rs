@@ -4,13 +4,16 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
+use telemetry_hub_actors::event::json::MAX_ITEMS;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::StreamReader;
@@ -26,9 +29,6 @@ use crate::reply::Problem;
 const ACCEPTED: &str = "application/json, application/x-ndjson";
 
 type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
-
-/// How long a whole body may take: 16 MiB in a minute is two megabits a second.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is read of a body at a time, and paid for.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
@@ -100,7 +100,9 @@ impl Incoming {
 
     /// The whole body, as it was before it was compressed.
     pub(crate) async fn read_bytes(self, intake: &Intake) -> Result<PaidBytes, Problem> {
-        in_time(self.decompress(intake)).await
+        let body = in_time(self.decompress(intake), intake.limits.body_timeout).await?;
+        intake.spend_bytes(body.bytes.len())?;
+        Ok(body)
     }
 
     /// The whole body, as it was sent; at most `limit` bytes.
@@ -110,7 +112,8 @@ impl Incoming {
         limit: usize,
     ) -> Result<PaidBytes, Problem> {
         check_announced_length(&self.headers, limit)?;
-        in_time(read_limited(StreamReader::new(self.stream), intake, limit)).await
+        let body = read_limited(StreamReader::new(self.stream), intake, Bound::bytes(limit));
+        in_time(body, intake.limits.body_timeout).await
     }
 
     /// The same, once its signature has been found good, if one is asked for. Nothing is decompressed before.
@@ -119,7 +122,8 @@ impl Incoming {
             return Ok(self);
         }
         let headers = self.headers.clone();
-        let (bytes, room) = self.read_as_sent(intake, intake.max_body_bytes).await?.into_parts();
+        let (bytes, room) =
+            self.read_as_sent(intake, intake.limits.max_body_bytes).await?.into_parts();
         intake.verify_signature(&headers, &bytes)?;
         let again = stream::once(async { Ok::<_, Infallible>(bytes) });
         Ok(Self { room, ..Self::new(headers, again) })
@@ -131,22 +135,28 @@ impl Incoming {
             value.to_str().unwrap_or("?").trim()
         });
         let _room = self.room;
-        let (raw, limit) = (StreamReader::new(self.stream), intake.max_body_bytes);
+        let limit = intake.limits.max_body_bytes;
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sent);
+        let raw = StreamReader::new(self.stream.inspect_ok(move |chunk: &Bytes| {
+            counter.fetch_add(chunk.len(), Ordering::Relaxed);
+        }));
+        let compressed = Bound { bytes: limit, ratio: intake.limits.max_decompression_ratio, sent };
         match encoding.to_ascii_lowercase().as_str() {
             "" | "identity" => {
                 check_announced_length(&self.headers, limit)?;
-                read_limited(raw, intake, limit).await
+                read_limited(raw, intake, Bound::bytes(limit)).await
             }
             "gzip" | "x-gzip" => {
                 let mut decoder = GzipDecoder::new(raw);
                 decoder.multiple_members(true);
-                read_limited(decoder, intake, limit).await
+                read_limited(decoder, intake, compressed).await
             }
             "zstd" => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW);
                 let mut decoder = ZstdDecoder::with_params(raw, &[window]);
                 decoder.multiple_members(true);
-                read_limited(decoder, intake, limit).await
+                read_limited(decoder, intake, compressed).await
             }
             other => Err(unknown_encoding(other)),
         }
@@ -156,9 +166,10 @@ impl Incoming {
 /// Fails if the body does not come in time.
 async fn in_time(
     body: impl Future<Output = Result<PaidBytes, Problem>>,
+    patience: Duration,
 ) -> Result<PaidBytes, Problem> {
-    tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| {
-        let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+    tokio::time::timeout(patience, body).await.map_err(|_| {
+        let detail = format!("the body did not come within {patience:?}");
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     })?
 }
@@ -172,10 +183,10 @@ impl Body {
         // Some editors begin a file with a mark that says UTF-8.
         let bytes = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         match self.format {
-            Format::Lines => Ok(lines(bytes)),
+            Format::Lines => few_enough(lines(bytes).take(MAX_ITEMS + 1).collect()),
             Format::Json => {
                 let not_json = |e| Problem::bad_request(format!("the body is not JSON: {e}"));
-                let items = split(bytes).map_err(not_json)?;
+                let items = few_enough(split(bytes).map_err(not_json)?)?;
                 Ok(items.into_iter().map(RawValue::get).map(str::as_bytes).collect())
             }
         }
@@ -183,11 +194,20 @@ impl Body {
 }
 
 /// The lines that are not blank.
-fn lines(body: &[u8]) -> Vec<&[u8]> {
+fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut begin = 0;
     let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
-    let lines = ends.map(|end| &body[std::mem::replace(&mut begin, end + 1)..end]);
-    lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
+    let lines = ends.map(move |end| &body[std::mem::replace(&mut begin, end + 1)..end]);
+    lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
+}
+
+/// Refuses what has more items than any publisher gathers.
+fn few_enough<T>(items: Vec<T>) -> Result<Vec<T>, Problem> {
+    if items.len() > MAX_ITEMS {
+        let detail = format!("the body has more than {MAX_ITEMS} items; send smaller batches");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(items)
 }
 
 /// JSON is also what a client means that does not say.
@@ -231,10 +251,41 @@ fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), Probl
     Ok(())
 }
 
+/// How large a body may become.
+struct Bound {
+    bytes: usize,
+    /// How many times as large as what was sent, if it is large at all.
+    ratio: usize,
+    /// How much has been sent.
+    sent: Arc<AtomicUsize>,
+}
+
+/// What is not held to a ratio: small bodies of many equal lines compress very well.
+const SMALL_BODY_BYTES: usize = 1 << 20;
+
+impl Bound {
+    /// Of a body that is not compressed.
+    fn bytes(bytes: usize) -> Self {
+        Self { bytes, ratio: usize::MAX, sent: Arc::default() }
+    }
+
+    fn check(&self, bytes: usize) -> Result<(), Problem> {
+        if bytes > self.bytes {
+            return Err(too_large(self.bytes));
+        }
+        let sent = self.sent.load(Ordering::Relaxed);
+        if bytes > SMALL_BODY_BYTES && bytes > self.ratio.saturating_mul(sent) {
+            let detail = format!("the body is over {} times what was sent of it", self.ratio);
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        Ok(())
+    }
+}
+
 async fn read_limited(
     reader: impl AsyncRead,
     intake: &Intake,
-    limit: usize,
+    bound: Bound,
 ) -> Result<PaidBytes, Problem> {
     let mut reader = std::pin::pin!(reader);
     let mut body = PaidBytes { bytes: Vec::new(), room: None };
@@ -247,9 +298,7 @@ async fn read_limited(
         let chunk = reader.as_mut().take(CHUNK_BYTES as u64).read_to_end(&mut body.bytes).await;
         let cannot_read = |error| Problem::bad_request(format!("the body cannot be read: {error}"));
         let read = chunk.map_err(cannot_read)?;
-        if body.bytes.len() > limit {
-            return Err(too_large(limit));
-        }
+        bound.check(body.bytes.len())?;
         if read < CHUNK_BYTES {
             return Ok(body);
         }

@@ -44,10 +44,11 @@ pub(crate) async fn call(
     };
     let host = Host::of(request.uri(), request.headers());
     let asking = Asking { host: &host, headers: request.headers(), stream: None };
-    if let Err(problem) = intake.authorize(asking, Scope::Ingest) {
-        return status(problem).into_http();
-    }
-    let limit = intake.max_body_bytes;
+    let intake = match intake.authorize(asking, Scope::Ingest) {
+        Ok(admission) => intake.on_behalf_of(&admission.grant),
+        Err(problem) => return status(problem).into_http(),
+    };
+    let limit = intake.limits.max_body_bytes;
     // What the frame adds to the message.
     const PREFIX_BYTES: usize = 5;
     let read = match body.read_as_sent(&intake, limit + PREFIX_BYTES).await {
@@ -55,6 +56,9 @@ pub(crate) async fn call(
         Err(problem) => return status(problem).into_http(),
     };
     let (bytes, room) = read.into_parts();
+    if let Err(problem) = intake.spend_bytes(bytes.len()) {
+        return status(problem).into_http();
+    }
     // tonic inflates a message before anybody has paid for what it becomes.
     const COMPRESSED: u8 = 1;
     let inflated = match bytes.first() {

@@ -37,6 +37,7 @@ async fn accept(
     let config = intake.hub.config();
     let read = |item: &[u8]| json::read(item, config.max_event_bytes);
     let items = body.items(json::split)?;
+    intake.spend_items(items.len())?;
     let mut batch = Batch::read(items, config.ingest_queue_bytes, read, NewEvent::size).await?;
     let events = std::mem::take(&mut batch.good);
     let accepted = events.len();

@@ -1,6 +1,7 @@
 //! `POST /api/telemetry/metrics`, metrics in, and `GET /metrics`, all of them out for Prometheus.
 
 use serde_json::value::RawValue;
+use telemetry_hub_actors::event::json;
 use telemetry_hub_actors::{Measurement, MeasurementError, Selection};
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -62,7 +63,9 @@ async fn accept(
         Ok(intake.hub.record(Measurement::from_json(value)?)?)
     };
     // What is recorded takes no room here.
-    let batch = Batch::read(body.items(split)?, 0, record, |()| 0).await?;
+    let items = body.items(split)?;
+    intake.spend_items(items.len())?;
+    let batch = Batch::read(items, 0, record, |()| 0).await?;
     let accepted = batch.good.len();
     batch.answer(accepted)
 }
@@ -70,7 +73,7 @@ async fn accept(
 /// One metric, or an array of them.
 fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
     if body.trim_ascii_start().starts_with(b"[") {
-        serde_json::from_slice(body)
+        json::array(body)
     } else {
         serde_json::from_slice(body).map(|metric| vec![metric])
     }

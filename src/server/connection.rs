@@ -5,7 +5,9 @@
 
 use std::cell::Cell;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -22,25 +24,40 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ServerError;
+use super::places::{Place, Places, Taken};
 use super::stream_writer::StreamWriter;
 use super::tls::{HTTP2, Tls};
 use super::write_deadline::WriteDeadline;
 use crate::live_stream::Exit;
 use crate::service::HubService;
 
-/// How long a client may take.
+/// What each connection may cost, and how many there may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timeouts {
-    /// To send a request's head.
-    pub(super) head: Duration,
-    /// To read any of what is written to it.
-    pub(super) write: Duration,
+pub(crate) struct ConnectionLimits {
+    /// How long a client may take to send a request's head, from the moment it connects.
+    pub(crate) head_timeout: Duration,
+    /// How long it may leave a write unread.
+    pub(crate) write_timeout: Duration,
+    pub(crate) max_head_bytes: usize,
+    /// Over HTTP/2, at the same time.
+    pub(crate) max_streams: u32,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
 }
+
+/// How many streams a client of HTTP/2 may have reset that nobody has looked at yet, and how many the server for the client's
+/// faults: more is an attack (CVE-2023-44487, CVE-2025-8671), and the end of its connection.
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_LOCAL_RESETS: usize = 100;
+
+/// The least that hyper can read a head with.
+const MIN_HEAD_BYTES: usize = 8192;
 
 /// The connections of a server.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
-    timeouts: Timeouts,
+    limits: ConnectionLimits,
+    places: Arc<Taken>,
     tls: Option<Tls>,
     /// No further requests.
     pub(super) closing: CancellationToken,
@@ -63,19 +80,39 @@ const SPEAK_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     This server speaks TLS: use https.\n";
 
+/// What a client is answered for whom there is no place.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 10\r\n\
+    connection: close\r\n\r\nThere are too many connections.\n";
+
+/// The series that counts them.
+pub(super) const REFUSED: &str = "server.connections.refused";
+
 /// What HTTP is spoken on.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
 
 impl Connections {
-    pub(super) fn new(timeouts: Timeouts, tls: Option<Tls>) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, tls: Option<Tls>) -> Self {
         let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { timeouts, tls, closing, cut, tracker: TaskTracker::new() }
+        let places = Taken::new(Places {
+            in_all: limits.max_connections,
+            per_address: limits.max_connections_per_address,
+        });
+        Self { limits, places, tls, closing, cut, tracker: TaskTracker::new() }
     }
 
-    pub(super) fn spawn(&self, socket: TcpStream, service: &HubService) {
-        let connection = self.clone().serve(socket, service.clone());
+    pub(super) fn spawn(&self, socket: TcpStream, peer: SocketAddr, service: &HubService) {
+        let Some(place) = self.places.take(peer.ip()) else {
+            service.intake().count(REFUSED, 1);
+            if self.tls.is_none() {
+                // It fits into the buffer of a socket that is new, and nobody waits if it does not.
+                socket.try_write(FULL).ok();
+            }
+            return;
+        };
+        let connection = self.clone().serve(socket, place, service.clone());
         self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 
@@ -91,21 +128,21 @@ impl Connections {
         Err(ServerError::Connections { left })
     }
 
-    async fn serve(self, socket: TcpStream, service: HubService) {
+    async fn serve(self, socket: TcpStream, place: Place, service: HubService) {
         // Frames are small and must leave at once. A socket that cannot do that is broken, and will say so.
         socket.set_nodelay(true).ok();
         let protocol = tokio::select! {
-            protocol = timeout(self.timeouts.head, Protocol::of(&socket)) => protocol,
+            protocol = timeout(self.limits.head_timeout, Protocol::of(&socket)) => protocol,
             () = self.closing.cancelled() => return,
         };
-        let mut socket = WriteDeadline::new(socket, self.timeouts.write);
+        let mut socket = WriteDeadline::new(socket, self.limits.write_timeout);
         let (protocol, tls) = match (protocol, self.tls.clone()) {
             // It has hung up, or says nothing.
             (Ok(None) | Err(_), _) => return,
             (Ok(Some(protocol)), tls) => (protocol, tls),
         };
         match (protocol, tls) {
-            (Protocol::Tls, Some(tls)) => self.serve_tls(socket, service, &tls).await,
+            (Protocol::Tls, Some(tls)) => self.serve_tls(socket, place, service, &tls).await,
             (Protocol::Http1 | Protocol::Unclear, Some(_)) => {
                 // What is left unread when a socket is closed resets the connection, and the answer with it.
                 socket.read(&mut [0; 4096]).await.ok();
@@ -113,14 +150,16 @@ impl Connections {
             }
             (Protocol::Unclear, None) => self.serve_any(socket, service).await,
             // TLS where none is spoken is answered as what it is, bad HTTP.
-            (Protocol::Http1 | Protocol::Tls, None) => self.serve_http1(socket, service).await,
+            (Protocol::Http1 | Protocol::Tls, None) => {
+                self.serve_http1(socket, place, service).await
+            }
         }
     }
 
     /// What is spoken inside is said by ALPN; without it, it is HTTP/1.1.
-    async fn serve_tls(self, socket: WriteDeadline, service: HubService, tls: &Tls) {
+    async fn serve_tls(self, socket: WriteDeadline, place: Place, service: HubService, tls: &Tls) {
         let accepted = tokio::select! {
-            accepted = timeout(self.timeouts.head, tls.acceptor().accept(socket)) => accepted,
+            accepted = timeout(self.limits.head_timeout, tls.acceptor().accept(socket)) => accepted,
             () = self.closing.cancelled() => return,
         };
         let socket = match accepted {
@@ -131,12 +170,12 @@ impl Connections {
         if socket.get_ref().1.alpn_protocol() == Some(HTTP2) {
             self.serve_any(socket, service).await;
         } else {
-            self.serve_http1(socket, service).await;
+            self.serve_http1(socket, place, service).await;
         }
     }
 
     /// HTTP/1.1. If the first request is granted a stream, that gets the socket.
-    async fn serve_http1(self, socket: impl Socket, service: HubService) {
+    async fn serve_http1(self, socket: impl Socket, place: Place, service: HubService) {
         let (exit, mut left) = Exit::new();
         let (exit, service) = (Cell::new(Some(exit)), TowerToHyperService::new(service));
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -150,14 +189,19 @@ impl Connections {
             service.call(request)
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.timeouts.head);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
+        builder.max_buf_size(self.limits.max_head_bytes.max(MIN_HEAD_BYTES));
         let mut connection = builder.serve_connection(TokioIo::new(socket), service);
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,
             Ok(stream) = &mut left => {
                 let socket = connection.into_parts().io.into_inner();
                 // A task of its own: this one is as large as all that it has been.
-                self.tracker.spawn(StreamWriter::new(socket, stream, self.cut).run());
+                let writer = StreamWriter::new(socket, stream, self.cut);
+                self.tracker.spawn(async move {
+                    writer.run().await;
+                    drop(place);
+                });
                 return;
             }
             () = self.closing.cancelled() => {
@@ -177,15 +221,22 @@ impl Connections {
             service.call(request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.timeouts.head);
+        let head_bytes = self.limits.max_head_bytes.max(MIN_HEAD_BYTES);
+        let mut http1 = builder.http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
+        http1.max_buf_size(head_bytes);
         // A client that has vanished leaves its windows as they are, and no write that would fail: it is asked now and then.
-        let patience = self.timeouts.write / 2;
+        let patience = self.limits.write_timeout / 2;
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(patience).keep_alive_timeout(patience);
+        http2.max_concurrent_streams(self.limits.max_streams);
+        http2.max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX));
+        http2.max_pending_accept_reset_streams(MAX_PENDING_RESETS);
+        http2.max_local_error_reset_streams(MAX_LOCAL_RESETS);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = silence(begun, self.timeouts.head) => return,
+            () = silence(begun, self.limits.head_timeout) => return,
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

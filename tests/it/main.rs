@@ -13,6 +13,7 @@ mod health;
 mod hostile;
 mod intake;
 mod jwt;
+mod limits;
 mod load;
 mod metrics;
 mod otlp;

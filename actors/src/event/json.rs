@@ -5,7 +5,11 @@
 //! *bare*: all its members are `data`, save those that name a field in one of its usual spellings and can be read as it.
 
 use jiff::Timestamp;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use crate::event::{CreatedAt, NewEvent, Signal};
@@ -67,16 +71,52 @@ pub fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
     #[serde(deny_unknown_fields)]
     struct Envelope<'a> {
         #[serde(borrow)]
-        events: Vec<&'a RawValue>,
+        events: Items<'a>,
     }
     let body = body.trim_ascii();
     if body.first() == Some(&b'[') {
-        return serde_json::from_slice(body);
+        return array(body);
     }
     if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(body) {
-        return Ok(envelope.events);
+        return Ok(envelope.events.0);
     }
     serde_json::from_slice(body).map(|event| vec![event])
+}
+
+/// How many items are taken of one body: more events than there is room for, and each takes some memory before it is read.
+pub const MAX_ITEMS: usize = 250_000;
+
+/// The JSON of each item of an array, unread. Of too many there is one more than [`MAX_ITEMS`], and the rest is left out.
+pub fn array(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
+    serde_json::from_slice(body).map(|Items(items)| items)
+}
+
+/// The items of an array, as [`array`] has them.
+struct Items<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<'a>(PhantomData<&'a RawValue>);
+        impl<'de: 'a, 'a> Visitor<'de> for Reader<'a> {
+            type Value = Items<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while items.len() <= MAX_ITEMS
+                    && let Some(item) = array.next_element()?
+                {
+                    items.push(item);
+                }
+                while array.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Items(items))
+            }
+        }
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
 }
 
 /// Makes an event of a JSON object.
