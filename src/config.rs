@@ -78,6 +78,8 @@ pub struct Settings {
     batch_bytes: ByteSize,
     follow_capacity: usize,
     max_subscribers: usize,
+    max_subscribers_per_address: usize,
+    max_subscribers_per_token: usize,
     max_series: usize,
     max_event_types: usize,
     ping_interval: Time,
@@ -126,6 +128,8 @@ impl Default for Settings {
             batch_bytes: bytes(hub.batch_bytes),
             follow_capacity: hub.follow_capacity,
             max_subscribers: hub.max_subscribers,
+            max_subscribers_per_address: hub.max_subscribers_per_address,
+            max_subscribers_per_token: hub.max_subscribers_per_token,
             max_series: hub.max_series,
             max_event_types: hub.max_event_types,
             ping_interval: Time(hub.ping_interval),
@@ -163,6 +167,8 @@ impl Settings {
             ("ingest_queue_bytes", is_zero(self.ingest_queue_bytes)),
             ("subscriber_queue_bytes", is_zero(self.subscriber_queue_bytes)),
             ("batch_bytes", is_zero(self.batch_bytes)),
+            ("max_subscribers_per_address", self.max_subscribers_per_address == 0),
+            ("max_subscribers_per_token", self.max_subscribers_per_token == 0),
             ("ping_interval", self.ping_interval.0.is_zero()),
             ("retry", self.retry.0.is_zero()),
             ("head_timeout", self.head_timeout.0.is_zero()),
@@ -274,6 +280,8 @@ impl Settings {
             batch_bytes: bytes(self.batch_bytes),
             follow_capacity: self.follow_capacity,
             max_subscribers: self.max_subscribers,
+            max_subscribers_per_address: self.max_subscribers_per_address,
+            max_subscribers_per_token: self.max_subscribers_per_token,
             max_series: self.max_series,
             max_event_types: self.max_event_types,
             ping_interval: self.ping_interval.0,
@@ -547,8 +555,13 @@ mod tests {
             jail.set_env("TELEMETRY_HUB_LINGER", "soon");
             refusal("linger");
             jail.set_env("TELEMETRY_HUB_LINGER", "5ms");
-            for (name, value) in [("PING_INTERVAL", "0s"), ("BATCH_BYTES", "0"), ("RETRY", "9000h")]
-            {
+            for (name, value) in [
+                ("PING_INTERVAL", "0s"),
+                ("BATCH_BYTES", "0"),
+                ("RETRY", "9000h"),
+                ("MAX_SUBSCRIBERS_PER_ADDRESS", "0"),
+                ("MAX_SUBSCRIBERS_PER_TOKEN", "0"),
+            ] {
                 let variable = format!("TELEMETRY_HUB_{name}");
                 jail.set_env(&variable, value);
                 refusal(&name.to_lowercase());

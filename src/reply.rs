@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use telemetry_hub_actors::{IngestError, QueryError, SubscribeError};
+use telemetry_hub_actors::{IngestError, NoSuchSubscriber, QueryError, SubscribeError};
 use warp::Reply;
 use warp::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
@@ -119,8 +119,11 @@ impl Problem {
 
     /// Not now; perhaps after a while.
     pub(crate) fn unavailable(detail: impl Into<String>, retry_after: Duration) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()))
+        Self::for_now(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after)
+    }
+
+    fn for_now(status: StatusCode, detail: impl Into<String>, retry_after: Duration) -> Self {
+        Self::new(status, detail).with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()))
     }
 
     /// Too much at once of one client's, who may come back.
@@ -168,15 +171,25 @@ impl From<Denial> for Problem {
 
 impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
+        let later = Duration::from_secs(rand::random_range(RETRY_LATER));
         match error {
             SubscribeError::ShuttingDown | SubscribeError::Failed => {
                 Self::unavailable(error.to_string(), RETRY_SOON)
             }
             SubscribeError::TooMany { .. } | SubscribeError::TooManyIntervals { .. } => {
-                let spread = Duration::from_secs(rand::random_range(RETRY_LATER));
-                Self::unavailable(error.to_string(), spread)
+                Self::unavailable(error.to_string(), later)
+            }
+            // The client's own doing (RFC 6585, section 4).
+            SubscribeError::TooManyFromAddress { .. } | SubscribeError::TooManyOfToken { .. } => {
+                Self::for_now(StatusCode::TOO_MANY_REQUESTS, error.to_string(), later)
             }
         }
+    }
+}
+
+impl From<NoSuchSubscriber> for Problem {
+    fn from(error: NoSuchSubscriber) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error.to_string())
     }
 }
 

@@ -45,6 +45,13 @@ pub struct HubConfig {
     /// How many subscribers, of events and metrics together, there may be: 131,072 idle ones take some 1.5 GiB. One more is
     /// refused.
     pub max_subscribers: usize,
+    /// How many of them one address ([`Client::address`](crate::Client::address)) may have, for IPv6 one network of 64 bits, so that
+    /// nobody takes all places: a thirteenth. A proxy that does not stand on this machine is one address for all behind it. One more is
+    /// refused. Loopback addresses are not counted.
+    pub max_subscribers_per_address: usize,
+    /// How many of them one token, or whatever else gives a client its name ([`Client::name`](crate::Client::name)), may have; the
+    /// same, for one who comes from many addresses. Those without a name are not counted.
+    pub max_subscribers_per_token: usize,
     /// How many metric series there may be: a snapshot of 10,000 takes a few milliseconds at each tick, and some 15
     /// microseconds more for each histogram of 160 buckets that has changed (0.7 s for 10,000 of the largest, with 1,024
     /// buckets, that all do). What comes under further names and attributes is folded into the series `other`, and
@@ -76,6 +83,8 @@ impl Default for HubConfig {
             batch_bytes: 256 * KIB,
             follow_capacity: 4096,
             max_subscribers: 131_072,
+            max_subscribers_per_address: 10_000,
+            max_subscribers_per_token: 10_000,
             max_series: 10_000,
             max_event_types: 4096,
             ping_interval: Duration::from_secs(15),

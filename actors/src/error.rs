@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::subscriber::SubscriberId;
+
 /// A hub could not start.
 #[derive(Debug, thiserror::Error)]
 #[error("the hub could not start")]
@@ -35,6 +37,18 @@ pub enum SubscribeError {
         /// How many there may be.
         limit: usize,
     },
+    /// Its address, for IPv6 the first 64 bits of it, has as many as one may have.
+    #[error("this address has {limit} subscribers, and may have no more")]
+    TooManyFromAddress {
+        /// How many one may have.
+        limit: usize,
+    },
+    /// Its token, or whatever the host knows it by, has as many as one may have.
+    #[error("this token has {limit} subscribers, and may have no more")]
+    TooManyOfToken {
+        /// How many one may have.
+        limit: usize,
+    },
     /// There are as many intervals of metrics as may be sampled at once.
     #[error(
         "metrics are sampled at {limit} intervals already; ask for one of them, such as 1, 10 or 30 s"
@@ -50,6 +64,24 @@ pub enum SubscribeError {
     #[error("the subscriber could not start")]
     Failed,
 }
+
+impl SubscribeError {
+    /// Whether there would be a place for somebody else.
+    pub(crate) fn is_of_client(&self) -> bool {
+        match self {
+            Self::TooManyFromAddress { .. } | Self::TooManyOfToken { .. } => true,
+            Self::TooMany { .. }
+            | Self::TooManyIntervals { .. }
+            | Self::ShuttingDown
+            | Self::Failed => false,
+        }
+    }
+}
+
+/// There is no subscriber of that id, or not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no subscriber {0}")]
+pub struct NoSuchSubscriber(pub SubscriberId);
 
 /// The collector did not answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +147,12 @@ pub enum QueryFault {
     NotAnInterval,
     #[error("unknown parameter; known are metrics, interval and token")]
     UnknownParameter,
+    #[error("unknown parameter; known are limit, after and token")]
+    UnknownOfList,
+    #[error("not a whole number from 1 to 1000")]
+    NotALimit,
+    #[error("not the id of a subscriber")]
+    NotASubscriber,
     #[error("says nothing about which events; what does are filter, level, follow and keys")]
     NotAFilter,
     #[error("not supported by this hub")]

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -174,6 +175,14 @@ impl EventId {
         let mut id = [0; 16];
         id[..6].copy_from_slice(&bytes);
         Self(Uuid::from_bytes(id))
+    }
+
+    /// How long ago its event arrived, to a millisecond.
+    pub(crate) fn age(self, now: Timestamp) -> Duration {
+        let [bytes @ .., _, _, _, _, _, _, _, _, _, _] = self.0.into_bytes();
+        let arrived = bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte));
+        let now = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        Duration::from_millis(now.saturating_sub(arrived))
     }
 }
 

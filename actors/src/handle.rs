@@ -12,17 +12,21 @@ use tokio::sync::watch;
 
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
-use crate::error::{HubEnd, IngestError, ShutdownError, StartError, SubscribeError, Unhealthy};
+use crate::error::{
+    HubEnd, IngestError, NoSuchSubscriber, ShutdownError, StartError, SubscribeError, Unhealthy,
+};
 use crate::event::{Content, NewEvent};
 use crate::hub::{Hub, HubMessage};
 use crate::hub_core::HubCore;
 use crate::measurement::{Measurement, MeasurementError};
 use crate::metric_store::{MetricStore, Sample};
-use crate::query::{MetricsQuery, TraceQuery};
+use crate::query::{MetricsQuery, SubscribersQuery, TraceQuery};
 #[cfg(feature = "metrics")]
 use crate::recorder::HubRecorder;
+use crate::register::{SubscriberInfo, SubscriberPage};
 use crate::selection::Selection;
 use crate::stats::HubStats;
+use crate::subscriber::SubscriberId;
 use crate::subscription::{MetricsSubscription, Subscription};
 
 /// A running hub.
@@ -110,6 +114,25 @@ impl HubHandle {
         self.call(|reply| HubMessage::SubscribeMetrics(query, reply))
             .await
             .unwrap_or(Err(SubscribeError::ShuttingDown))
+    }
+
+    /// Some of those who are subscribed, to events and to metrics, in the order in which they came, as they are now. They are not
+    /// asked: what is told of them is exact, and costs them nothing.
+    pub async fn subscribers(&self, query: SubscribersQuery) -> SubscriberPage {
+        self.call(|reply| HubMessage::GetSubscribers(query, reply)).await.unwrap_or_default()
+    }
+
+    /// One of those who are subscribed.
+    pub async fn subscriber(&self, id: SubscriberId) -> Result<SubscriberInfo, NoSuchSubscriber> {
+        let subscriber = self.call(|reply| HubMessage::GetSubscriber(id, reply)).await;
+        subscriber.flatten().ok_or(NoSuchSubscriber(id))
+    }
+
+    /// Ends one subscription: what is queued for it is missed, and told by `gap`, then comes `bye`. It is there until its client has
+    /// taken that, and may come back: what keeps it out is the host's.
+    pub async fn end_subscriber(&self, id: SubscriberId) -> Result<(), NoSuchSubscriber> {
+        let was_there = self.call(|reply| HubMessage::EndSubscriber(id, reply)).await;
+        if was_there == Some(true) { Ok(()) } else { Err(NoSuchSubscriber(id)) }
     }
 
     /// Records a measurement.

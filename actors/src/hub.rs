@@ -8,25 +8,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ractor::{
-    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent,
-};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::collector::Collector;
 use crate::error::{ShutdownError, SubscribeError};
 use crate::hub_core::HubCore;
 use crate::metrics_slot::MetricsSlot;
-use crate::metrics_subscriber::{
-    MetricsSubscriber, MetricsSubscriberArguments, MetricsSubscriberMessage, Roster,
-};
+use crate::metrics_subscriber::{MetricsSubscriber, MetricsSubscriberArguments, Roster};
 use crate::outbox::Outbox;
-use crate::query::{MetricsQuery, TraceQuery};
+use crate::query::{MetricsQuery, SubscribersQuery, TraceQuery};
+use crate::register::{Child, Entry, Register, SubscriberInfo, SubscriberPage};
 use crate::sampler::{Sampler, SamplerArguments, SamplerMessage};
 use crate::sse::ByeReason;
-use crate::subscriber::{Subscriber, SubscriberArguments, SubscriberId, SubscriberMessage};
+use crate::subscriber::{Subscriber, SubscriberArguments, SubscriberId};
 use crate::subscription::{MetricsSubscription, Subscription};
 use crate::sweeper::{Sweeper, SweeperMessage};
+use crate::value::SmolStr;
 
 #[cfg(feature = "fault-injection")]
 mod faults;
@@ -45,6 +44,12 @@ pub(crate) enum HubMessage {
     Subscribe(TraceQuery, RpcReplyPort<Result<Subscription, SubscribeError>>),
     /// Replies with a new metrics subscription.
     SubscribeMetrics(MetricsQuery, RpcReplyPort<Result<MetricsSubscription, SubscribeError>>),
+    /// Replies with some of those who are subscribed.
+    GetSubscribers(SubscribersQuery, RpcReplyPort<SubscriberPage>),
+    /// Replies with one of them, if it is there.
+    GetSubscriber(SubscriberId, RpcReplyPort<Option<SubscriberInfo>>),
+    /// Ends the stream of one of them, and replies whether it was there.
+    EndSubscriber(SubscriberId, RpcReplyPort<bool>),
     /// Says `bye` to all, and replies when all have gone.
     Drain(RpcReplyPort<()>),
     /// Ends everything, whoever is left.
@@ -60,18 +65,11 @@ pub(crate) struct HubState {
     core: Arc<HubCore>,
     collector: ActorRef<crate::collector::CollectorMessage>,
     sweeper: ActorRef<SweeperMessage>,
-    next_subscriber: u64,
-    subscribers: HashMap<ActorId, ActorRef<SubscriberMessage>>,
-    metrics_subscribers: HashMap<ActorId, MetricsSubscriberEntry>,
+    subscribers: Register,
     samplers: HashMap<Duration, SamplerEntry>,
     restarts: VecDeque<Instant>,
     /// Who waits for the last subscriber to go.
     drained: Vec<RpcReplyPort<()>>,
-}
-
-struct MetricsSubscriberEntry {
-    subscriber: ActorRef<MetricsSubscriberMessage>,
-    interval: Duration,
 }
 
 struct SamplerEntry {
@@ -113,9 +111,7 @@ impl Actor for Hub {
             core,
             collector,
             sweeper,
-            next_subscriber: 0,
-            subscribers: HashMap::new(),
-            metrics_subscribers: HashMap::new(),
+            subscribers: Register::default(),
             samplers: HashMap::new(),
             restarts: VecDeque::new(),
             drained: Vec::new(),
@@ -134,6 +130,15 @@ impl Actor for Hub {
             }
             HubMessage::SubscribeMetrics(query, reply) => {
                 reply.send(state.subscribe_metrics(&myself, query).await).ok();
+            }
+            HubMessage::GetSubscribers(query, reply) => {
+                reply.send(state.subscribers.page(query, state.core.config.clock.now())).ok();
+            }
+            HubMessage::GetSubscriber(id, reply) => {
+                reply.send(state.subscribers.describe(id, state.core.config.clock.now())).ok();
+            }
+            HubMessage::EndSubscriber(id, reply) => {
+                reply.send(state.end_subscriber(id)).ok();
             }
             HubMessage::Drain(reply) => state.drain(reply),
             HubMessage::Stop(reply) => {
@@ -186,8 +191,9 @@ impl HubState {
         myself: &ActorRef<HubMessage>,
         query: TraceQuery,
     ) -> Result<Subscription, SubscribeError> {
-        let id = self.admit()?;
+        let id = self.admit(&query.client)?;
         let expires = self.core.instant_of(query.expires);
+        let filter = query.filter.canonical().into();
         let outbox = Outbox::new(&self.core.config, Arc::clone(&self.core.counters));
         let outbox = Arc::new(outbox);
         let arguments = SubscriberArguments {
@@ -199,7 +205,8 @@ impl HubState {
         };
         let spawned = Subscriber::spawn_linked(None, Subscriber, arguments, myself.get_cell());
         let (subscriber, _) = spawned.await.map_err(could_not_start)?;
-        self.subscribers.insert(subscriber.get_id(), subscriber.clone());
+        let child = Child::Traces(subscriber.clone(), Arc::clone(&outbox));
+        self.register(id, child, query.client, filter);
         self.core.streams.add(&outbox, &subscriber, expires);
         Ok(Subscription::new(outbox, subscriber, &self.core.config))
     }
@@ -209,8 +216,9 @@ impl HubState {
         myself: &ActorRef<HubMessage>,
         query: MetricsQuery,
     ) -> Result<MetricsSubscription, SubscribeError> {
-        let id = self.admit()?;
+        let id = self.admit(&query.client)?;
         let (interval, expires) = (query.interval, self.core.instant_of(query.expires));
+        let filter = query.canonical().into();
         let (sampler, roster) = self.sampler(myself, interval).await?;
         let slot =
             MetricsSlot::new(self.core.config.ping_interval, Arc::clone(&self.core.counters));
@@ -225,8 +233,8 @@ impl HubState {
         let spawned =
             MetricsSubscriber::spawn_linked(None, MetricsSubscriber, arguments, myself.get_cell());
         let (subscriber, _) = spawned.await.map_err(could_not_start)?;
-        let entry = MetricsSubscriberEntry { subscriber: subscriber.clone(), interval };
-        self.metrics_subscribers.insert(subscriber.get_id(), entry);
+        let child = Child::Metrics(subscriber.clone(), Arc::clone(&slot), interval);
+        self.register(id, child, query.client, filter);
         if let Some(entry) = self.samplers.get_mut(&interval) {
             entry.subscribers += 1;
         }
@@ -238,17 +246,33 @@ impl HubState {
         Ok(MetricsSubscription::new(slot, subscriber, interval, &self.core.config))
     }
 
-    fn admit(&mut self) -> Result<SubscriberId, SubscribeError> {
+    fn admit(&mut self, client: &Client) -> Result<SubscriberId, SubscribeError> {
         if self.core.draining.load(Ordering::Acquire) {
             return Err(SubscribeError::ShuttingDown);
         }
-        let limit = self.core.config.max_subscribers;
-        if self.subscribers.len() + self.metrics_subscribers.len() >= limit {
-            self.core.counters.subscribers_refused.add(1);
-            return Err(SubscribeError::TooMany { limit });
+        let (config, counters) = (&self.core.config, &self.core.counters);
+        self.subscribers.admit(client, config).inspect_err(|error| {
+            counters.subscribers_refused.add(1);
+            if error.is_of_client() {
+                counters.subscribers_over_limit.add(1);
+            }
+        })
+    }
+
+    fn register(&mut self, id: SubscriberId, child: Child, client: Client, filter: SmolStr) {
+        let since = self.core.config.clock.now();
+        self.subscribers.add(id, Entry::new(child, client, filter, since));
+    }
+
+    fn end_subscriber(&mut self, id: SubscriberId) -> bool {
+        let Some(entry) = self.subscribers.get_mut(id) else {
+            return false;
+        };
+        if entry.end() {
+            tracing::info!(subscriber = %id, "a stream is ended because somebody asked for it");
+            self.core.counters.subscribers_ended.add(1);
         }
-        self.next_subscriber += 1;
-        Ok(SubscriberId(self.next_subscriber))
+        true
     }
 
     /// The sampler of an interval, started if nobody has asked for it so far.
@@ -275,11 +299,11 @@ impl HubState {
 
     fn child_exited(&mut self, child: &ActorCell, exit: Exit) -> Verdict {
         let id = child.get_id();
-        let metrics_subscriber = self.metrics_subscribers.remove(&id);
-        if let Some(entry) = &metrics_subscriber {
-            self.stop_idle_sampler(entry.interval);
-        }
-        if self.subscribers.remove(&id).is_some() || metrics_subscriber.is_some() {
+        if let Some(entry) = self.subscribers.remove(id) {
+            match entry.child {
+                Child::Traces(..) => {}
+                Child::Metrics(_, _, interval) => self.stop_idle_sampler(interval),
+            }
             if exit == Exit::Failed {
                 self.core.counters.subscriber_failures.add(1);
             }
@@ -355,19 +379,15 @@ impl HubState {
     }
 
     fn drain(&mut self, reply: RpcReplyPort<()>) {
-        // One that is gone has ended its stream already.
-        for subscriber in self.subscribers.values() {
-            subscriber.cast(SubscriberMessage::Close(ByeReason::Shutdown)).ok();
-        }
-        for entry in self.metrics_subscribers.values() {
-            entry.subscriber.cast(MetricsSubscriberMessage::Close(ByeReason::Shutdown)).ok();
+        for subscriber in self.subscribers.children() {
+            subscriber.close(ByeReason::Shutdown);
         }
         self.drained.push(reply);
         self.tell_if_drained();
     }
 
     fn tell_if_drained(&mut self) {
-        if self.subscribers.is_empty() && self.metrics_subscribers.is_empty() {
+        if self.subscribers.is_empty() {
             for reply in self.drained.drain(..) {
                 reply.send(()).ok();
             }
@@ -375,7 +395,7 @@ impl HubState {
     }
 
     fn leftovers(&self) -> Result<(), ShutdownError> {
-        match self.subscribers.len() + self.metrics_subscribers.len() {
+        match self.subscribers.len() {
             0 => Ok(()),
             left => Err(ShutdownError { left }),
         }

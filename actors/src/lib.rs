@@ -51,6 +51,7 @@ mod process;
 mod query;
 #[cfg(feature = "metrics")]
 mod recorder;
+mod register;
 mod replay;
 mod sampler;
 mod selection;
@@ -70,8 +71,8 @@ pub use client::Client;
 pub use clock::Clock;
 pub use config::HubConfig;
 pub use error::{
-    HubEnd, IngestError, QueryError, QueryFault, ShutdownError, StartError, SubscribeError,
-    Unhealthy,
+    HubEnd, IngestError, NoSuchSubscriber, QueryError, QueryFault, ShutdownError, StartError,
+    SubscribeError, Unhealthy,
 };
 pub use event::{CreatedAt, Data, Event, EventId, NewEvent, SharedMembers, Signal};
 #[cfg(feature = "fault-injection")]
@@ -87,12 +88,14 @@ pub use measurement::{
     Bucket, Distribution, Measurement, MeasurementError, MetricKind, Shape, Source,
 };
 pub use metric_store::{Sample, SampleValue, Summary};
-pub use query::{MetricsQuery, Replay, Since, TraceQuery};
+pub use query::{MetricsQuery, Replay, Since, SubscribersQuery, TraceQuery};
 #[cfg(feature = "metrics")]
 pub use recorder::HubRecorder;
+pub use register::{StreamState, StreamStatus, SubscriberInfo, SubscriberPage, Watched};
 pub use selection::Selection;
 pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};
+pub use subscriber::SubscriberId;
 pub use subscription::{Delivered, MetricsSubscription, Subscription};
 pub use value::{Number, Object, SmolStr, ToSmolStr, Value};
 

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use crate::lock;
 use crate::metric_store::Sample;
+use crate::register::{StreamState, StreamStatus};
 use crate::silence::Silence;
 use crate::sse::{self, Bye};
-use crate::stats::HubCounters;
+use crate::stats::{HubCounters, SubscriptionStats};
 
 /// The series of one selection at one tick, encoded at most once, for all who asked for the same.
 #[derive(Debug)]
@@ -54,9 +55,13 @@ pub(crate) struct MetricsSlot {
 
 #[derive(Debug)]
 struct SlotState {
+    /// Of frames.
+    stats: SubscriptionStats,
     /// Whether a frame is in the subscriber's mailbox: no second one is sent after it.
     in_mailbox: bool,
     frame: Option<Arc<MetricsFrame>>,
+    /// When it was put there.
+    put: Instant,
     bye: Option<Bye>,
     ended: bool,
     silence: Silence,
@@ -66,8 +71,10 @@ struct SlotState {
 impl MetricsSlot {
     pub(crate) fn new(ping_interval: Duration, totals: Arc<HubCounters>) -> Self {
         let state = SlotState {
+            stats: SubscriptionStats::default(),
             in_mailbox: false,
             frame: None,
+            put: Instant::now(),
             bye: None,
             ended: false,
             silence: Silence::new(ping_interval),
@@ -80,7 +87,10 @@ impl MetricsSlot {
     pub(crate) fn reserve(&self) -> bool {
         let mut state = lock(&self.state);
         let free = !std::mem::replace(&mut state.in_mailbox, true);
+        state.stats.matched += 1;
+        state.stats.queued += 1;
         if !free {
+            state.stats.miss_queued();
             self.totals.metric_frames_replaced.add(1);
         }
         free
@@ -90,7 +100,13 @@ impl MetricsSlot {
     pub(crate) fn put(&self, frame: Arc<MetricsFrame>) {
         let mut state = lock(&self.state);
         state.in_mailbox = false;
-        if !state.ended && state.frame.replace(frame).is_some() {
+        if state.ended {
+            state.stats.miss_queued();
+            return;
+        }
+        state.put = Instant::now();
+        if state.frame.replace(frame).is_some() {
+            state.stats.miss_queued();
             self.totals.metric_frames_replaced.add(1);
         }
         state.wake();
@@ -125,6 +141,17 @@ impl MetricsSlot {
         (state.frame, state.bye, state.waker) = (None, None, None);
     }
 
+    /// How it stands with the stream.
+    pub(crate) fn status(&self) -> StreamStatus {
+        let state = lock(&self.state);
+        StreamStatus {
+            state: if state.ended { StreamState::Ending } else { StreamState::Live },
+            stats: state.stats,
+            queued_bytes: None,
+            lag: state.frame.as_ref().map_or(Duration::ZERO, |_| state.put.elapsed()),
+        }
+    }
+
     /// To be called now and then: sees to it that a silent stream says something.
     pub(crate) fn look(&self, now: Instant) {
         let mut state = lock(&self.state);
@@ -136,6 +163,8 @@ impl MetricsSlot {
     pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = lock(&self.state);
         if let Some(frame) = state.frame.take() {
+            state.stats.queued -= 1;
+            state.stats.sent += 1;
             state.silence.broken(Instant::now());
             return Poll::Ready(Some(Taken::Frame(frame)));
         }
@@ -189,9 +218,16 @@ mod tests {
         assert!(slot.reserve());
         slot.put(frame("b"));
         assert_eq!(totals.metric_frames_replaced.get(), 2);
+        let stats = SubscriptionStats { matched: 3, sent: 0, missed: 2, queued: 1 };
+        assert_eq!(slot.status().stats, stats);
         assert_eq!([take(&slot), take(&slot)], ["b", "-"]);
+        assert_eq!(slot.status().stats, SubscriptionStats { sent: 1, queued: 0, ..stats });
         let bye = Bye { reason: sse::ByeReason::Shutdown, retry: Duration::ZERO };
         slot.finish(bye);
+        assert!(slot.reserve());
+        slot.put(frame("c"));
         assert_eq!([take(&slot), take(&slot)], ["bye", "end"]);
+        let stats = SubscriptionStats { matched: 4, sent: 1, missed: 3, queued: 0 };
+        assert_eq!(slot.status().stats, stats);
     }
 }

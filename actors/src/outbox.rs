@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::config::HubConfig;
 use crate::event::EventId;
 use crate::lock;
 use crate::matches::Matches;
+use crate::register::{StreamState, StreamStatus};
 use crate::silence::Silence;
 use crate::sse::{Bye, Gap, GapReason};
 use crate::stats::{HubCounters, SubscriptionStats};
@@ -50,6 +52,8 @@ struct OutboxState {
     last_taken: Instant,
     silence: Silence,
     waker: Option<Waker>,
+    /// What is queued comes from a replay.
+    replaying: bool,
     /// A replay has stopped for lack of room.
     refill_wanted: bool,
     ended: bool,
@@ -93,6 +97,7 @@ impl Outbox {
                 last_taken: Instant::now(),
                 silence: Silence::new(config.ping_interval),
                 waker: None,
+                replaying: false,
                 refill_wanted: false,
                 ended: false,
             }),
@@ -179,7 +184,9 @@ impl Outbox {
                     state.miss(&matches);
                 }
                 Item::Gap(gap) => state.untell(gap),
-                Item::CaughtUp { .. } | Item::Ping(_) | Item::Bye(_) => {}
+                // Another last word takes its place.
+                Item::Bye(_) => state.ended = false,
+                Item::CaughtUp { .. } | Item::Ping(_) => {}
             }
         }
         drop(state);
@@ -255,6 +262,23 @@ impl Outbox {
     pub(crate) fn stats(&self) -> SubscriptionStats {
         lock(&self.state).stats
     }
+
+    /// Whether what comes is of a replay.
+    pub(crate) fn set_replaying(&self, replaying: bool) {
+        lock(&self.state).replaying = replaying;
+    }
+
+    /// How it stands with the stream at this time.
+    pub(crate) fn status(&self, now: Timestamp) -> StreamStatus {
+        let state = lock(&self.state);
+        let progress = match (state.ended, state.replaying) {
+            (true, _) => StreamState::Ending,
+            (false, true) => StreamState::Replaying,
+            (false, false) => StreamState::Live,
+        };
+        let (stats, queued_bytes) = (state.stats, Some(state.bytes));
+        StreamStatus { state: progress, stats, queued_bytes, lag: state.lag(now) }
+    }
 }
 
 impl OutboxState {
@@ -270,6 +294,15 @@ impl OutboxState {
     fn is_stalled(&self, now: Instant, timeout: Duration) -> bool {
         let has_no_room = self.missed.is_some() || self.refill_wanted;
         has_no_room && now.saturating_duration_since(self.last_taken) >= timeout
+    }
+
+    /// How long ago the oldest event that is queued was accepted.
+    fn lag(&self, now: Timestamp) -> Duration {
+        let oldest = self.queue.iter().find_map(|item| match item {
+            Item::Events(matches) => matches.events.first(),
+            Item::Gap(_) | Item::CaughtUp { .. } | Item::Ping(_) | Item::Bye(_) => None,
+        });
+        oldest.map_or(Duration::ZERO, |event| event.id.age(now))
     }
 
     fn push_events(&mut self, matches: Arc<Matches>) {
@@ -336,6 +369,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Content, CreatedAt, Event, NewEvent};
+    use crate::sse::ByeReason;
 
     fn outbox(capacity: usize) -> Outbox {
         let config = HubConfig { subscriber_queue_bytes: capacity, ..HubConfig::default() };
@@ -389,7 +423,7 @@ mod tests {
         assert_eq!(stats.matched, stats.sent + stats.missed + stats.queued, "{stats:?}");
     }
 
-    const BYE: Bye = Bye { reason: crate::sse::ByeReason::Stalled, retry: Duration::ZERO };
+    const BYE: Bye = Bye { reason: ByeReason::Stalled, retry: Duration::ZERO };
 
     #[test]
     fn full_outbox_counts_and_tells_in_its_place() {
@@ -457,6 +491,42 @@ mod tests {
         assert_eq!(take(&outbox), "gap of 17 from 4 to 20");
         assert_eq!(take(&outbox), "bye Stalled");
         check_law(&outbox, 20);
+    }
+
+    #[test]
+    fn client_that_is_cut_twice_is_told_once() {
+        let outbox = outbox(40);
+        outbox.offer(matches(1, 2));
+        outbox.finish(Bye { reason: ByeReason::Shutdown, ..BYE });
+        outbox.cut(Bye { reason: ByeReason::ClosedByAdmin, ..BYE });
+        outbox.cut(BYE);
+        let said: Vec<_> = (0..3).map(|_| take(&outbox)).collect();
+        assert_eq!(said, ["gap of 2 from 1 to 2", "bye Stalled", "end"]);
+        outbox.cut(BYE);
+        assert_eq!(take(&outbox), "end");
+        check_law(&outbox, 2);
+    }
+
+    #[test]
+    fn status_tells_what_is_queued_and_how_old_it_is() {
+        let outbox = outbox(40);
+        let check = |milliseconds, state, bytes, lag| {
+            let status = outbox.status(jiff::Timestamp::from_millisecond(milliseconds).unwrap());
+            let lag = Duration::from_millis(lag);
+            assert_eq!((status.state, status.queued_bytes, status.lag), (state, Some(bytes), lag));
+        };
+        outbox.set_replaying(true);
+        check(7000, StreamState::Replaying, 0, 0);
+        // What comes first is no event, and the ids here are of the beginning of time.
+        outbox.push(Item::CaughtUp { replayed: 0 });
+        outbox.offer(matches(1, 2));
+        outbox.set_replaying(false);
+        check(7000, StreamState::Live, 20, 7000);
+        check(-1, StreamState::Live, 20, 0);
+        assert_eq!([take(&outbox), take(&outbox)], ["caught up 0", "2 events"]);
+        check(7000, StreamState::Live, 0, 0);
+        outbox.finish(BYE);
+        check(7000, StreamState::Ending, 0, 0);
     }
 
     #[tokio::test(start_paused = true)]

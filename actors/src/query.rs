@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
+use crate::client::Client;
 use crate::error::{QueryError, QueryFault};
 use crate::event::EventId;
 use crate::filter::{Filter, FilterBuilder};
 use crate::key::Key;
 use crate::selection::Selection;
+use crate::subscriber::SubscriberId;
 
 /// How long a parameter's name or value may be, in bytes.
 const MAX_PARAMETER_BYTES: usize = 1024;
@@ -26,6 +28,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 /// A subscription to live events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceQuery {
+    /// Who asks.
+    pub client: Client,
     /// Which events.
     pub filter: Filter,
     /// What to replay before the first live event; `None` for nothing.
@@ -57,7 +61,8 @@ pub enum Since {
 impl TraceQuery {
     /// Every event from now on.
     pub fn everything() -> Self {
-        Self { filter: Filter::everything(), replay: None, expires: None }
+        let (client, filter) = (Client::default(), Filter::everything());
+        Self { client, filter, replay: None, expires: None }
     }
 
     /// Reads the query string of a URL, and the `Last-Event-ID` that came with it, which wins over any other start: a
@@ -91,7 +96,8 @@ impl TraceQuery {
             (None, None, None) => None,
             (None, since, last) => Some(Replay { since, last }),
         };
-        Ok(Self { filter: filter.build(), replay, expires: None })
+        let (client, filter) = (Client::default(), filter.build());
+        Ok(Self { client, filter, replay, expires: None })
     }
 }
 
@@ -132,6 +138,8 @@ impl FromStr for Filter {
 /// A subscription to metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsQuery {
+    /// Who asks.
+    pub client: Client,
     /// Which series.
     pub selection: Selection,
     /// How often.
@@ -143,7 +151,8 @@ pub struct MetricsQuery {
 impl MetricsQuery {
     /// Every series, as often as `interval` says.
     pub fn everything(interval: Duration) -> Self {
-        Self { selection: Selection::everything(), interval, expires: None }
+        let (client, selection) = (Client::default(), Selection::everything());
+        Self { client, selection, interval, expires: None }
     }
 
     /// Reads the query string of a URL.
@@ -160,8 +169,57 @@ impl MetricsQuery {
             };
             result.map_err(|fault| fault.of(&name))?;
         }
-        Ok(Self { selection, interval: interval.unwrap_or(DEFAULT_INTERVAL), expires: None })
+        let interval = interval.unwrap_or(DEFAULT_INTERVAL);
+        Ok(Self { client: Client::default(), selection, interval, expires: None })
     }
+
+    /// The same query string for all that ask for the same.
+    pub(crate) fn canonical(&self) -> String {
+        let (interval, selection) = (self.interval.as_secs_f64(), self.selection.canonical());
+        let joint = if selection.starts_with("metrics=") { "&" } else { "" };
+        format!("interval={interval}{joint}{selection}")
+    }
+}
+
+/// Which of the subscribers to list, in the order in which they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscribersQuery {
+    /// Those that came after this one; `None` for the first.
+    pub after: Option<SubscriberId>,
+    /// No more than so many: at least 1, and [`MAX_LIMIT`](Self::MAX_LIMIT) at most.
+    pub limit: usize,
+}
+
+impl Default for SubscribersQuery {
+    fn default() -> Self {
+        Self { after: None, limit: Self::MAX_LIMIT }
+    }
+}
+
+impl SubscribersQuery {
+    /// The longest list: making it takes the hub a millisecond or so, in which nobody else can subscribe.
+    pub const MAX_LIMIT: usize = 1000;
+
+    /// Reads the query string of a URL.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let (mut limit, mut after) = (None, None);
+        for (name, value) in parameters(query)? {
+            let key = Key::new(&name);
+            let result = match key.as_ref().map_or("", Key::as_str) {
+                "limit" => once(&mut limit, parse_limit(&value)),
+                "after" => once(&mut after, value.parse().map_err(|_| QueryFault::NotASubscriber)),
+                "token" => Ok(()),
+                _ => Err(QueryFault::UnknownOfList),
+            };
+            result.map_err(|fault| fault.of(&name))?;
+        }
+        Ok(Self { after, limit: limit.unwrap_or(Self::MAX_LIMIT) })
+    }
+}
+
+fn parse_limit(text: &str) -> Result<usize, QueryFault> {
+    let limit = text.parse().ok().filter(|limit| (1..=SubscribersQuery::MAX_LIMIT).contains(limit));
+    limit.ok_or(QueryFault::NotALimit)
 }
 
 fn parse_interval(text: &str) -> Result<Duration, QueryFault> {
@@ -286,6 +344,43 @@ mod tests {
         check_replay("since=86400", None, day, None);
         for none in ["a=1", "last-event-id="] {
             assert_eq!(TraceQuery::parse(none, None).unwrap().replay, None);
+        }
+    }
+
+    #[test]
+    fn metrics_that_ask_for_the_same_are_equal() {
+        for (query, canonical) in [
+            ("", "interval=30"),
+            ("interval=1m", "interval=60"),
+            ("metrics=b,a&interval=500ms&metrics=a", "interval=0.5&metrics=a,b"),
+            ("metrics=%26,*.count", "interval=30&metrics=%26,*.count"),
+        ] {
+            assert_eq!(MetricsQuery::parse(query).unwrap().canonical(), canonical);
+            let again = MetricsQuery::parse(canonical).unwrap().canonical();
+            assert_eq!(again, canonical, "it can be asked for");
+        }
+        let limit = "smtp".parse().unwrap();
+        let mut query = MetricsQuery::parse("metrics=a").unwrap();
+        query.selection = query.selection.within(&limit);
+        assert_eq!(query.canonical(), "interval=30&metrics=a within metrics=smtp");
+        query.selection = Selection::everything().within(&limit);
+        assert_eq!(query.canonical(), "interval=30 within metrics=smtp");
+    }
+
+    #[test]
+    fn lists() {
+        let query = SubscribersQuery::parse("after=7&limit=25&token=x").unwrap();
+        assert_eq!((query.after.map(|id| id.to_string()), query.limit), (Some("7".into()), 25));
+        assert_eq!(SubscribersQuery::parse(""), Ok(SubscribersQuery::default()));
+        for (query, parameter, fault) in [
+            ("limit=0", "limit", QueryFault::NotALimit),
+            ("limit=1001", "limit", QueryFault::NotALimit),
+            ("limit=", "limit", QueryFault::NotALimit),
+            ("after=-1", "after", QueryFault::NotASubscriber),
+            ("after=1&after=1", "after", QueryFault::Repeated),
+            ("offset=1", "offset", QueryFault::UnknownOfList),
+        ] {
+            assert_eq!(SubscribersQuery::parse(query), Err(fault.of(parameter)), "{query}");
         }
     }
 

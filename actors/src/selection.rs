@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use form_urlencoded::byte_serialize;
 use wildmatch::WildMatch;
 
 use crate::error::QueryFault;
@@ -41,6 +42,19 @@ impl Selection {
     pub fn within(mut self, limit: &Self) -> Self {
         self.within.insert(limit.clone());
         self
+    }
+
+    /// The same for all that select the same: `metrics=a,b`, or nothing for everything; then each limit, behind ` within `.
+    pub(crate) fn canonical(&self) -> String {
+        let mut canonical = String::new();
+        for pattern in &self.patterns {
+            canonical += if canonical.is_empty() { "metrics=" } else { "," };
+            canonical.extend(byte_serialize(pattern.as_bytes()));
+        }
+        for limit in &self.within {
+            canonical = format!("{canonical} within {}", limit.canonical());
+        }
+        canonical
     }
 
     /// Makes what can be asked of every series, often.

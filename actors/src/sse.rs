@@ -57,6 +57,8 @@ pub enum ByeReason {
     Stalled,
     /// The right to watch has ended.
     ExpiredToken,
+    /// Somebody who may has ended this stream.
+    ClosedByAdmin,
 }
 
 /// Up to a fifth more or less, so that after a restart not all clients come back at once.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 /// A count that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
@@ -25,6 +27,8 @@ pub(crate) struct HubCounters {
     pub(crate) delivered: Count,
     pub(crate) missed: Count,
     pub(crate) subscribers_refused: Count,
+    pub(crate) subscribers_over_limit: Count,
+    pub(crate) subscribers_ended: Count,
     pub(crate) stalled: Count,
     pub(crate) metric_frames_replaced: Count,
     pub(crate) collector_restarts: Count,
@@ -54,6 +58,10 @@ pub struct HubStats {
     pub missed: u64,
     /// Subscriptions refused since the start for lack of places.
     pub subscribers_refused: u64,
+    /// Those of them whose client had as many as it may have.
+    pub subscribers_over_limit: u64,
+    /// Streams ended because the host asked for it ([`end_subscriber`](crate::HubHandle::end_subscriber)).
+    pub subscribers_ended: u64,
     /// Streams ended because their client did not read.
     pub stalled: u64,
     /// Metrics frames that a newer one replaced before the client took it.
@@ -69,7 +77,7 @@ pub struct HubStats {
 }
 
 /// One subscription at one moment: `matched == sent + missed + queued`, always.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SubscriptionStats {
     /// Events that matched the filter.
     pub matched: u64,
@@ -79,4 +87,12 @@ pub struct SubscriptionStats {
     pub missed: u64,
     /// Events waiting to be handed over.
     pub queued: u64,
+}
+
+impl SubscriptionStats {
+    /// One that waited will not be handed over.
+    pub(crate) fn miss_queued(&mut self) {
+        self.queued -= 1;
+        self.missed += 1;
+    }
 }

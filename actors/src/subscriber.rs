@@ -3,10 +3,14 @@
 //! Supervision: a *temporary* child of [`Hub`](crate::hub::Hub), never restarted. The receiving half lives in an HTTP
 //! response that nobody can rebuild: the stream ends, and the client reconnects and resumes by `Last-Event-ID`.
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde::Serialize;
 
 use crate::filter_group::{Delivery, GroupHandle};
 use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
@@ -30,9 +34,23 @@ pub(crate) enum SubscriberMessage {
     Panic,
 }
 
-/// Tells subscribers apart, in the order of their coming.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SubscriberId(pub(crate) u64);
+/// Tells the subscribers of one hub apart, of events and of metrics, in the order of their coming. None is given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SubscriberId(pub(crate) u64);
+
+impl FromStr for SubscriberId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for SubscriberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A subscriber as the collector knows it.
 #[derive(Debug)]
@@ -138,6 +156,7 @@ impl SubscriberState {
     fn new(arguments: SubscriberArguments) -> Self {
         let SubscriberArguments { id, core, group, outbox, replay } = arguments;
         let replayer = replay.map(|replay| Replayer::new(&core, &group, &outbox, replay));
+        outbox.set_replaying(replayer.is_some());
         let count = SubscriberCount::take(&core);
         Self { id, core, group, outbox, replayer, closing: None, _count: count }
     }
@@ -166,6 +185,7 @@ impl SubscriberState {
         });
         if step == Step::Done {
             self.replayer = None;
+            self.outbox.set_replaying(false);
             if let Some(reason) = self.closing.take() {
                 self.close(reason);
             }
@@ -175,19 +195,21 @@ impl SubscriberState {
 
     /// A replay is finished first, if its client may still have it: the log that it reads may be gone when the client comes back.
     fn close(&mut self, reason: ByeReason) {
-        if reason == ByeReason::ExpiredToken {
-            // Nor may it have what is queued.
-            self.replayer = None;
-            self.outbox.cut(self.bye(reason));
-            self.leave();
-            return;
+        match reason {
+            // It is to end now: what is queued is missed.
+            ByeReason::ExpiredToken | ByeReason::ClosedByAdmin => {
+                self.replayer = None;
+                self.outbox.cut(self.bye(reason));
+                self.leave();
+            }
+            ByeReason::Shutdown | ByeReason::Stalled if self.replayer.is_some() => {
+                self.closing = Some(reason);
+            }
+            ByeReason::Shutdown | ByeReason::Stalled => {
+                self.outbox.finish(self.bye(reason));
+                self.leave();
+            }
         }
-        if self.replayer.is_some() {
-            self.closing = Some(reason);
-            return;
-        }
-        self.outbox.finish(self.bye(reason));
-        self.leave();
     }
 
     fn cut(&mut self) {

@@ -4,6 +4,7 @@ use super::HubState;
 use crate::collector::CollectorMessage;
 use crate::fault::Fault;
 use crate::metrics_subscriber::MetricsSubscriberMessage;
+use crate::register::Child;
 use crate::sampler::SamplerMessage;
 use crate::subscriber::SubscriberMessage;
 use crate::sweeper::SweeperMessage;
@@ -21,18 +22,18 @@ impl HubState {
                 sampler.cast(SamplerMessage::Panic).ok();
             }),
             Fault::KillSamplers => samplers.for_each(|sampler| sampler.kill()),
-            Fault::PanicSubscribers => {
-                for subscriber in self.subscribers.values() {
-                    subscriber.cast(SubscriberMessage::Panic).ok();
+            Fault::PanicSubscribers => self.subscribers.children().for_each(|child| match child {
+                Child::Traces(subscriber, _) => {
+                    subscriber.cast(SubscriberMessage::Panic).unwrap_or(());
                 }
-                for entry in self.metrics_subscribers.values() {
-                    entry.subscriber.cast(MetricsSubscriberMessage::Panic).ok();
+                Child::Metrics(subscriber, ..) => {
+                    subscriber.cast(MetricsSubscriberMessage::Panic).unwrap_or(());
                 }
-            }
-            Fault::KillSubscribers => {
-                self.subscribers.values().for_each(|subscriber| subscriber.kill());
-                self.metrics_subscribers.values().for_each(|entry| entry.subscriber.kill());
-            }
+            }),
+            Fault::KillSubscribers => self.subscribers.children().for_each(|child| match child {
+                Child::Traces(subscriber, _) => subscriber.kill(),
+                Child::Metrics(subscriber, ..) => subscriber.kill(),
+            }),
             Fault::PanicSweeper => self.sweeper.cast(SweeperMessage::Panic).unwrap_or(()),
             Fault::KillSweeper => self.sweeper.kill(),
             Fault::PanicHub => panic!("a test asked for it"),

@@ -17,4 +17,5 @@ mod metrics;
 mod nasty;
 mod recorder;
 mod replay;
+mod subscribers;
 mod supervision;
