@@ -9,9 +9,11 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::Settings;
 
+mod check;
 mod load;
 mod send;
 mod serve;
+mod systemd;
 mod token;
 
 /// Watch what your systems do, live: logs, traces and metrics in, filtered Server-Sent Events out.
@@ -36,6 +38,8 @@ enum Command {
     Send(send::SendOptions),
     /// Load a server with subscribers and events; prove that all arrives, and tell what it costs
     Load(load::LoadOptions),
+    /// Look whether settings are good, and tell what they would open to whom
+    Check(serve::ServeOptions),
     /// Make a token that lets its holder watch or send
     Token(token::TokenOptions),
 }
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => on_runtime(serve::run(options)),
         Command::Send(options) => on_runtime(send::run(options)),
         Command::Load(options) => on_runtime(load::run(options)),
+        Command::Check(options) => check::run(&options),
         Command::Token(options) => token::run(&options),
     };
     outcome.unwrap_or_else(|error| {

@@ -19,7 +19,7 @@ use telemetry_hub_actors::{HubConfig, Value};
 
 use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
 use crate::intake::{Limits, RouteOptions};
-use crate::server::{ConnectionLimits, TlsFiles};
+use crate::server::{ConnectionLimits, ServerError, TlsFiles};
 use crate::watched_file::FileError;
 
 /// What every environment variable begins with.
@@ -208,6 +208,20 @@ impl Settings {
         [at(self.otlp_http, OTLP_HTTP_PORT), at(self.otlp_grpc, OTLP_GRPC_PORT)]
     }
 
+    /// An address that could be reached from other machines, if there is one.
+    pub(crate) fn exposed(&self) -> Option<SocketAddr> {
+        let otlp = self.otlp_listen().into_iter().flatten().map(|listen| listen.address);
+        [self.listen].into_iter().chain(otlp).find(|address| !address.ip().is_loopback())
+    }
+
+    /// Refuses to let others reach a hub that asks nobody who they are.
+    pub(crate) fn check_exposed(&self, exposed: Option<SocketAddr>) -> Result<(), ServerError> {
+        match exposed {
+            Some(address) if !self.asks_for_tokens() => Err(ServerError::Exposed { address }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// How long the end may take.
     pub fn drain_timeout(&self) -> Duration {
         self.drain_timeout.0
@@ -221,6 +235,23 @@ impl Settings {
             cors_origins: &self.cors_origins,
             is_secure: self.tls().is_some(),
         })
+    }
+
+    pub(crate) fn tokens(&self) -> &[TokenSettings] {
+        &self.tokens
+    }
+
+    pub(crate) fn jwt_keys(&self) -> &[JwtKeySettings] {
+        &self.jwt_keys
+    }
+
+    pub(crate) fn cors_origins(&self) -> &[Origin] {
+        &self.cors_origins
+    }
+
+    /// How many there are.
+    pub(crate) fn webhook_keys(&self) -> usize {
+        self.webhook_keys.0.len()
     }
 
     /// The files for TLS, if it is to be spoken.

@@ -8,20 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_hub_actors::{HubEnd, HubHandle, ShutdownError, StartError};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-use crate::config::{Listen, Settings};
-use crate::error_chain::error_chain;
+use crate::config::Settings;
 use crate::service::HubService;
 use crate::watched_file::{FileError, Reload};
 use connection::Connections;
+use listeners::Listeners;
 use tls::Tls;
 
 pub(crate) use connection::ConnectionLimits;
 pub(crate) use tls::TlsFiles;
 
 mod connection;
+mod listeners;
 mod places;
 mod reload;
 mod stream_writer;
@@ -31,22 +32,10 @@ mod write_deadline;
 /// How long to wait after a connection could not be accepted, which is nearly always for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How much the system may hold of what a client has not read yet. It would be megabytes, in which a client that does not read
-/// could hide for minutes: what waits is to wait in the hub, where it is counted. With this much under way, a client a tenth of
-/// a second away still gets two megabytes a second.
-const SEND_BUFFER_BYTES: u32 = 256 * 1024;
-
-/// How many connections may wait to be accepted: as many as come at once when a server is started anew. The system's own limit
-/// may be lower.
-const BACKLOG: u32 = 4096;
-
 /// A hub and its listener.
 pub struct Server {
     settings: Settings,
-    listener: TcpListener,
-    address: SocketAddr,
-    /// Where only OTLP is taken.
-    otlp: [Option<TcpListener>; 2],
+    listeners: Listeners,
     hub: HubHandle,
     service: HubService,
     tls: Option<Tls>,
@@ -56,7 +45,7 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
@@ -83,6 +72,9 @@ pub enum ServerError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// A socket that was given cannot be listened on.
+    #[error("cannot listen on a socket that was given")]
+    Sockets(#[source] io::Error),
     /// The hub did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -103,34 +95,40 @@ pub enum ServerError {
 impl Server {
     /// Starts a hub, and listens: without tokens on loopback addresses only. Nothing is accepted before [`run`](Self::run).
     pub async fn bind(settings: Settings) -> Result<Self, ServerError> {
-        let [http, grpc] = settings.otlp_listen();
-        let addresses = [http, grpc].into_iter().flatten().map(|listen| listen.address);
-        let mut addresses = std::iter::once(settings.listen).chain(addresses);
-        if !settings.asks_for_tokens()
-            && let Some(address) = addresses.find(|address| !address.ip().is_loopback())
-        {
-            return Err(ServerError::Exposed { address });
+        Self::bind_to(settings, Vec::new()).await
+    }
+
+    /// The same on sockets that listen already, if there are any: the first for everything, the second and the third for OTLP
+    /// alone. Then the settings say nothing about addresses.
+    pub async fn bind_to(
+        settings: Settings,
+        sockets: Vec<std::net::TcpListener>,
+    ) -> Result<Self, ServerError> {
+        if sockets.is_empty() {
+            settings.check_exposed(settings.exposed())?;
         }
         let access = settings.access()?;
         let tls = settings.tls().map(Tls::open).transpose()?;
         let files = access.files().into_iter().chain(tls.iter().map(Tls::files)).collect();
-        let (listener, address) = listen(settings.listen)?;
-        let otlp = [listen_besides(http)?, listen_besides(grpc)?];
+        let listeners = match Listeners::adopt(sockets).map_err(ServerError::Sockets)? {
+            Some(listeners) => listeners,
+            None => Listeners::bind(&settings)?,
+        };
+        settings.check_exposed(listeners.exposed())?;
         let hub = HubHandle::start(settings.hub()).await?;
         let service = HubService::with(&hub, &settings.routes(access));
         service.intake().count(connection::REFUSED, 0);
-        Ok(Self { settings, listener, address, otlp, hub, service, tls, files })
+        Ok(Self { settings, listeners, hub, service, tls, files })
     }
 
     /// The address that it listens on, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listeners.address
     }
 
     /// The addresses on which it takes OTLP besides, that for HTTP and that for gRPC; each takes both.
     pub fn otlp_addresses(&self) -> [Option<SocketAddr>; 2] {
-        let address = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
-        [address(&self.otlp[0]), address(&self.otlp[1])]
+        self.listeners.otlp_addresses()
     }
 
     /// Whether everybody has to show a token.
@@ -154,10 +152,10 @@ impl Server {
         let everything = &self.service;
         let only_otlp = everything.only_otlp();
         let connections = Connections::new(self.settings.connections(), self.tls.clone());
-        let [http, grpc] = &self.otlp;
+        let [http, grpc] = &self.listeners.otlp;
         let accepting = async {
             tokio::join!(
-                accept_all(Some(&self.listener), &connections, everything),
+                accept_all(Some(&self.listeners.hub), &connections, everything),
                 accept_all(http.as_ref(), &connections, &only_otlp),
                 accept_all(grpc.as_ref(), &connections, &only_otlp),
             )
@@ -169,7 +167,7 @@ impl Server {
             (never, _, _) = accepting => match never {},
             never = reload::watch(&self.files, self.service.intake()) => match never {},
         };
-        drop((self.listener, self.otlp));
+        drop(self.listeners);
         connections.closing.cancel();
         // A hub that failed, or took all the time there was, leaves none for the rest.
         let deadline = outcome.as_ref().map_or_else(|_| Instant::now(), |deadline| *deadline);
@@ -194,35 +192,12 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let cannot_bind = |source| ServerError::Bind { address, source };
-    let listener = open(address).map_err(cannot_bind)?;
-    let address = listener.local_addr().map_err(cannot_bind)?;
-    Ok((listener, address))
-}
-
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Listens where OTLP is expected. A port that nobody asked for may well be another collector's: the hub's own takes OTLP, too.
-fn listen_besides(listen_at: Option<Listen>) -> Result<Option<TcpListener>, ServerError> {
-    let Some(Listen { address, is_wanted }) = listen_at else {
-        return Ok(None);
-    };
-    match listen(address) {
-        Ok((listener, _)) => Ok(Some(listener)),
-        Err(error) if is_wanted => Err(error),
-        Err(error) => {
-            tracing::warn!("{}; OTLP is taken on the hub's own port", error_chain(&error));
-            Ok(None)
-        }
-    }
+/// Whether these settings would do. Of addresses it is not known whether they are free.
+pub(crate) fn check(settings: &Settings) -> Result<(), ServerError> {
+    settings.check_exposed(settings.exposed())?;
+    settings.access()?;
+    settings.tls().map(Tls::open).transpose()?;
+    Ok(())
 }
 
 async fn accept_all(

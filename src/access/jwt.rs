@@ -31,7 +31,7 @@ pub(crate) struct JwtKeySettings {
     /// What `iss` must be.
     pub(crate) issuer: String,
     /// What `aud` must name.
-    audience: String,
+    pub(crate) audience: String,
     /// What `kid` must be, if a token has one.
     #[serde(default)]
     key_id: Option<String>,

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{ExtraListen, Secret, Settings, Time};
+use super::systemd;
+use crate::config::{ExtraListen, Secret, Settings, SettingsError, Time};
+use crate::error_chain::error_chain;
 use crate::server::{Server, ServerError};
 
 /// The exit code for settings that cannot be, as clap has it for options.
@@ -60,26 +62,44 @@ pub(super) struct ServeOptions {
     config: Option<PathBuf>,
 }
 
+impl ServeOptions {
+    /// With all that the file and the environment say.
+    pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
+        Settings::load(self.config.as_deref(), self)
+    }
+}
+
+/// Tells what is wrong with the settings.
+pub(super) fn bad_option(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprintln!("telemetry-hub: {}", error_chain(error));
+    ExitCode::from(BAD_OPTION)
+}
+
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub(super) async fn run(options: ServeOptions) -> anyhow::Result<ExitCode> {
-    let settings = match Settings::load(options.config.as_deref(), &options) {
+    let settings = match options.settings() {
         Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("telemetry-hub: {error}");
-            return Ok(ExitCode::from(BAD_OPTION));
-        }
+        Err(error) => return Ok(bad_option(&error)),
     };
-    let server = match Server::bind(settings).await {
-        Err(error @ ServerError::Exposed { .. }) => {
-            eprintln!("telemetry-hub: {error}");
-            return Ok(ExitCode::from(BAD_OPTION));
+    let server = match Server::bind_to(settings, systemd::sockets()?).await {
+        Err(error @ (ServerError::Exposed { .. } | ServerError::File(_))) => {
+            return Ok(bad_option(&error));
         }
         server => server?,
     };
     let stop = asked_to_stop()?;
     // Whoever started it may have closed its output: that is no reason not to serve.
     std::io::stdout().write_all(welcome(&server).as_bytes()).ok();
-    server.run(stop).await?;
+    systemd::tell_ready(&server.address().to_string());
+    let hub = server.hub().clone();
+    let stop = async {
+        stop.await;
+        systemd::tell_stopping();
+    };
+    tokio::select! {
+        outcome = server.run(stop) => outcome?,
+        never = systemd::keep_telling_health(&hub) => match never {},
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -141,7 +141,8 @@ impl Incoming {
         let raw = StreamReader::new(self.stream.inspect_ok(move |chunk: &Bytes| {
             counter.fetch_add(chunk.len(), Ordering::Relaxed);
         }));
-        let compressed = Bound { bytes: limit, ratio: intake.limits.max_decompression_ratio, sent };
+        let swelling = Some(Swelling { ratio: intake.limits.max_decompression_ratio, sent });
+        let compressed = Bound { bytes: limit, swelling };
         match encoding.to_ascii_lowercase().as_str() {
             "" | "identity" => {
                 check_announced_length(&self.headers, limit)?;
@@ -254,9 +255,14 @@ fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), Probl
 /// How large a body may become.
 struct Bound {
     bytes: usize,
-    /// How many times as large as what was sent, if it is large at all.
+    swelling: Option<Swelling>,
+}
+
+/// What is asked of a body that was compressed, if it is large at all.
+struct Swelling {
+    /// How many times as large it may be.
     ratio: usize,
-    /// How much has been sent.
+    /// As what has been sent.
     sent: Arc<AtomicUsize>,
 }
 
@@ -266,19 +272,23 @@ const SMALL_BODY_BYTES: usize = 1 << 20;
 impl Bound {
     /// Of a body that is not compressed.
     fn bytes(bytes: usize) -> Self {
-        Self { bytes, ratio: usize::MAX, sent: Arc::default() }
+        Self { bytes, swelling: None }
     }
 
     fn check(&self, bytes: usize) -> Result<(), Problem> {
         if bytes > self.bytes {
             return Err(too_large(self.bytes));
         }
-        let sent = self.sent.load(Ordering::Relaxed);
-        if bytes > SMALL_BODY_BYTES && bytes > self.ratio.saturating_mul(sent) {
-            let detail = format!("the body is over {} times what was sent of it", self.ratio);
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        match &self.swelling {
+            Some(Swelling { ratio, sent })
+                if bytes > SMALL_BODY_BYTES
+                    && bytes > ratio.saturating_mul(sent.load(Ordering::Relaxed)) =>
+            {
+                let detail = format!("the body is over {ratio} times what was sent of it");
+                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 }
 

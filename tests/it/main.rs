@@ -6,6 +6,7 @@ mod harness;
 
 mod access;
 mod browsers;
+mod check;
 mod drain;
 mod embed;
 mod examples;
@@ -24,6 +25,7 @@ mod program;
 mod recorded;
 mod recorded_otlp;
 mod streams;
+mod systemd;
 mod tls;
 mod traces;
 mod transports;

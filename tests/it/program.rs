@@ -226,7 +226,7 @@ async fn usual_ports_that_are_taken_are_a_warning_and_ports_asked_for_an_error()
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
     assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(0));
-    let warning = "WARN telemetry_hub::server: cannot listen on 127.77.1.1:4317: ";
+    let warning = "WARN telemetry_hub::server::listeners: cannot listen on 127.77.1.1:4317: ";
     assert!(stderr.contains(warning), "{stderr}");
     let output = run(&["--listen", "127.77.1.1:0", "--otlp-grpc", "127.77.1.1:4317"]).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
