@@ -46,6 +46,7 @@ mod error_chain;
 mod intake;
 mod live_stream;
 mod otlp;
+mod peer;
 mod prometheus;
 mod reply;
 mod request_body;
@@ -57,6 +58,7 @@ mod watched_file;
 
 pub use config::{Settings, SettingsError};
 pub use intake::RouteOptions;
+pub use peer::PeerAddress;
 pub use routes::{routes, routes_with};
 pub use server::{Server, ServerError};
 pub use service::{HubBody, HubService};

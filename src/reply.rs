@@ -244,8 +244,15 @@ pub(crate) fn with_type(
 
 /// What a browser is answered that asks beforehand whether it may send something.
 pub(crate) fn preflight(headers: HeaderMap) -> HttpResponse {
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut response = done();
     response.headers_mut().extend(headers);
+    response
+}
+
+/// It has been done, and there is nothing to say.
+pub(crate) fn done() -> HttpResponse {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().extend(FOR_BROWSERS);
     response
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use telemetry_hub_actors::HubHandle;
+use telemetry_hub_actors::{Client, HubHandle};
 use warp::filters::BoxedFilter;
 use warp::http::uri::Authority;
 use warp::http::{HeaderMap, HeaderValue, Method};
@@ -13,6 +13,7 @@ use warp::{Filter, Reply};
 
 use crate::access::{Admission, Asking, Grant, Host, Scope};
 use crate::intake::{Incoming, Intake, RouteOptions};
+use crate::peer::PeerAddress;
 use crate::reply::{self, HttpResponse, Problem};
 
 mod events;
@@ -20,6 +21,7 @@ mod health;
 mod live;
 mod metrics;
 mod otlp;
+mod subscribers;
 mod tickets;
 
 /// Every route of a hub, for a host that is built on warp 0.4.
@@ -65,8 +67,9 @@ pub(crate) fn all(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let posts = events::post(intake).or(metrics::post(intake)).unify();
     let posts = posts.or(otlp::post(intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
-    let reads = metrics::scrape(intake).or(tickets::tickets(intake)).unify();
-    live.or(posts).unify().or(health).unify().or(reads).unify().boxed()
+    let views = metrics::scrape(intake).or(subscribers::all(intake)).unify();
+    let views = views.or(tickets::tickets(intake)).unify();
+    live.or(posts).unify().or(health).unify().or(views).unify().boxed()
 }
 
 /// OTLP alone, for the ports that are known for it.
@@ -116,29 +119,44 @@ struct Admitted {
     grant: Arc<Grant>,
     /// What their browser is to keep.
     cookie: Option<HeaderValue>,
+    peer: Option<PeerAddress>,
+}
+
+impl Admitted {
+    /// Who it is.
+    fn client(&self) -> Client {
+        Client { address: self.peer.map(|PeerAddress(address)| address), name: self.grant.name() }
+    }
 }
 
 /// Whoever asks, if they may; else what to answer.
 fn admitted(intake: &Intake, scope: Scope) -> BoxedFilter<(Result<Admitted, Problem>,)> {
     let intake = intake.clone();
-    let check = move |host: Host, headers: HeaderMap| {
-        admit(&intake, Asking { host: &host, headers: &headers, stream: None }, scope)
+    let check = move |host: Host, headers: HeaderMap, peer: Option<PeerAddress>| {
+        admit(&intake, Asking { host: &host, headers: &headers, stream: None }, peer, scope)
     };
-    host().and(warp::header::headers_cloned()).map(check).boxed()
+    host().and(warp::header::headers_cloned()).and(warp::ext::optional()).map(check).boxed()
 }
 
 /// Whoever asks for a stream, which a browser may do without a token.
 fn admitted_to_stream(intake: &Intake, scope: Scope) -> BoxedFilter<(Result<Admitted, Problem>,)> {
     let intake = intake.clone();
-    let check = move |host: Host, headers: HeaderMap, query: String| {
-        admit(&intake, Asking { host: &host, headers: &headers, stream: Some(&query) }, scope)
+    let check = move |host: Host, headers: HeaderMap, peer: Option<PeerAddress>, query: String| {
+        let asking = Asking { host: &host, headers: &headers, stream: Some(&query) };
+        admit(&intake, asking, peer, scope)
     };
-    host().and(warp::header::headers_cloned()).and(query()).map(check).boxed()
+    let request = host().and(warp::header::headers_cloned()).and(warp::ext::optional());
+    request.and(query()).map(check).boxed()
 }
 
-fn admit(intake: &Intake, asking: Asking<'_>, scope: Scope) -> Result<Admitted, Problem> {
+fn admit(
+    intake: &Intake,
+    asking: Asking<'_>,
+    peer: Option<PeerAddress>,
+    scope: Scope,
+) -> Result<Admitted, Problem> {
     let Admission { grant, cookie } = intake.authorize(asking, scope)?;
-    Ok(Admitted { intake: intake.on_behalf_of(&grant), grant, cookie })
+    Ok(Admitted { intake: intake.on_behalf_of(&grant), grant, cookie, peer })
 }
 
 /// Whoever sends something that can be signed: if they did, and show no token, it is the signature that will tell.

@@ -22,6 +22,7 @@ use warp::http::{Request, Response};
 use crate::intake::{Incoming, Intake, RouteOptions};
 use crate::live_stream::Exit;
 use crate::otlp::grpc;
+use crate::peer::PeerAddress;
 use crate::reply::{self, HttpResponse};
 use crate::request_body::RequestBody;
 use crate::routes;
@@ -70,6 +71,8 @@ pub struct HubService {
     routes: BoxedFilter<(HttpResponse,)>,
     /// For gRPC, which has paths of its own.
     intake: Intake,
+    /// Whom all its requests come from, where that is known.
+    peer: Option<PeerAddress>,
 }
 
 impl HubService {
@@ -81,7 +84,7 @@ impl HubService {
     /// As [`new`](Self::new), with options other than the defaults.
     pub fn with(hub: &HubHandle, options: &RouteOptions) -> Self {
         let intake = Intake::new(hub, options);
-        Self { routes: routes::all(&intake), intake }
+        Self { routes: routes::all(&intake), intake, peer: None }
     }
 
     /// What it takes and counts.
@@ -91,7 +94,12 @@ impl HubService {
 
     /// What only takes OTLP.
     pub(crate) fn only_otlp(&self) -> Self {
-        Self { routes: routes::only_otlp(&self.intake), intake: self.intake.clone() }
+        Self { routes: routes::only_otlp(&self.intake), ..self.clone() }
+    }
+
+    /// For the requests of one connection.
+    pub(crate) fn of_peer(&self, peer: PeerAddress) -> Self {
+        Self { peer: Some(peer), ..self.clone() }
     }
 
     /// The routes behind a prefix of one or more segments (`/telemetry`, `/ops/telemetry`), spelt as it stands in requests; for
@@ -102,7 +110,7 @@ impl HubService {
         let prefix = segments.fold(warp::any().boxed(), |path, segment| {
             path.and(warp::path(segment.to_owned())).boxed()
         });
-        Self { routes: prefix.and(self.routes).boxed(), intake: self.intake }
+        Self { routes: prefix.and(self.routes.clone()).boxed(), ..self }
     }
 }
 
@@ -120,6 +128,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         if grpc::is_grpc(request.headers()) {
             let (parts, body) = request.into_parts();
             let body = Incoming::new(parts.headers.clone(), BodyDataStream::new(Box::pin(body)));

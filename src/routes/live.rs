@@ -43,10 +43,12 @@ async fn watch_traces(
     exit: Option<Exit>,
     admitted: Result<Admitted, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let Admitted { intake, grant, cookie } = admitted?;
-    let query = TraceQuery::parse(query, last_event_id(headers)?)?;
-    let query = grant.limit_traces(query);
-    Ok(live_stream::answer(intake.hub.subscribe(query).await?, cookie, exit).await)
+    let admitted = admitted?;
+    let mut query = TraceQuery::parse(query, last_event_id(headers)?)?;
+    query.client = admitted.client();
+    let query = admitted.grant.limit_traces(query);
+    let stream = admitted.intake.hub.subscribe(query).await?;
+    Ok(live_stream::answer(stream, admitted.cookie, exit).await)
 }
 
 async fn watch_metrics(
@@ -54,9 +56,12 @@ async fn watch_metrics(
     exit: Option<Exit>,
     admitted: Result<Admitted, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let Admitted { intake, grant, cookie } = admitted?;
-    let query = grant.limit_metrics(MetricsQuery::parse(query)?);
-    Ok(live_stream::answer(intake.hub.subscribe_metrics(query).await?, cookie, exit).await)
+    let admitted = admitted?;
+    let mut query = MetricsQuery::parse(query)?;
+    query.client = admitted.client();
+    let query = admitted.grant.limit_metrics(query);
+    let stream = admitted.intake.hub.subscribe_metrics(query).await?;
+    Ok(live_stream::answer(stream, admitted.cookie, exit).await)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

@@ -29,6 +29,7 @@ use super::stream_writer::StreamWriter;
 use super::tls::{HTTP2, Tls};
 use super::write_deadline::WriteDeadline;
 use crate::live_stream::Exit;
+use crate::peer::PeerAddress;
 use crate::service::HubService;
 
 /// What each connection may cost, and how many there may be.
@@ -112,7 +113,7 @@ impl Connections {
             }
             return;
         };
-        let connection = self.clone().serve(socket, place, service.clone());
+        let connection = self.clone().serve(socket, place, service.of_peer(peer.into()));
         self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 

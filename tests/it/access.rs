@@ -27,7 +27,7 @@ pub(crate) fn known(token: &str, scopes: &[&str], more: &Value) -> Value {
     settings
 }
 
-async fn guarded(tokens: Vec<Value>) -> TestServer {
+pub(crate) async fn guarded(tokens: Vec<Value>) -> TestServer {
     TestServer::with(json!({ "tokens": tokens })).await
 }
 
@@ -158,6 +158,9 @@ fn requests() -> Vec<(Method, &'static str, &'static str)> {
         (Method::HEAD, TRACES, "traces"),
         (Method::GET, METRICS, "metrics"),
         (Method::GET, "/metrics", "metrics"),
+        (Method::GET, "/api/telemetry/subscribers", "admin"),
+        (Method::GET, "/api/telemetry/subscribers/1", "admin"),
+        (Method::DELETE, "/api/telemetry/subscribers/1", "admin"),
     ]
 }
 

@@ -25,6 +25,7 @@ mod program;
 mod recorded;
 mod recorded_otlp;
 mod streams;
+mod subscribers;
 mod systemd;
 mod tls;
 mod traces;
