@@ -29,7 +29,6 @@ use super::stream_writer::StreamWriter;
 use super::tls::{HTTP2, Tls};
 use super::write_deadline::WriteDeadline;
 use crate::live_stream::Exit;
-use crate::peer::PeerAddress;
 use crate::service::HubService;
 
 /// What each connection may cost, and how many there may be.
