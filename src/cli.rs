@@ -59,6 +59,7 @@ Filters, in the query of /api/telemetry/traces/live:
   level=warn            WARN and above
   follow=trace          with the events that match, the later ones of their traces
   replay=100, since=5m  first the last 100 events that match, or those of five minutes
+  max-rate=50           of more than 50 events a second a sample, errors first
 
 Exit codes of the hub:
   0  ended cleanly: every stream got what it was owed

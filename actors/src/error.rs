@@ -139,6 +139,8 @@ pub enum QueryFault {
     Repeated,
     #[error("not a whole number from 0 up")]
     NotACount,
+    #[error("not a whole number of events a second, from 1 to 1,000,000")]
+    NotARate,
     #[error("neither a duration (5m), nor a time (RFC 3339), nor the id of an event")]
     NotAStart,
     #[error("not the id of an event")]

@@ -202,6 +202,7 @@ impl HubState {
             group: self.core.groups.join(query.filter),
             outbox: Arc::clone(&outbox),
             replay: query.replay,
+            max_rate: query.max_rate,
         };
         let spawned = Subscriber::spawn_linked(None, Subscriber, arguments, myself.get_cell());
         let (subscriber, _) = spawned.await.map_err(could_not_start)?;

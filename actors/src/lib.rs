@@ -49,6 +49,7 @@ mod metrics_subscriber;
 mod outbox;
 mod process;
 mod query;
+mod rate_limit;
 #[cfg(feature = "metrics")]
 mod recorder;
 mod register;
@@ -88,7 +89,7 @@ pub use measurement::{
     Bucket, Distribution, Measurement, MeasurementError, MetricKind, Shape, Source,
 };
 pub use metric_store::{Sample, SampleValue, Summary};
-pub use query::{MetricsQuery, Replay, Since, SubscribersQuery, TraceQuery};
+pub use query::{MaxRate, MetricsQuery, Replay, Since, SubscribersQuery, TraceQuery};
 #[cfg(feature = "metrics")]
 pub use recorder::HubRecorder;
 pub use register::{StreamState, StreamStatus, SubscriberInfo, SubscriberPage, Watched};

@@ -15,7 +15,7 @@ pub(crate) struct Matches {
     pub(crate) bytes: usize,
     frame: OnceLock<Bytes>,
     /// Held until the last subscriber has taken it.
-    _in_flight: Option<Arc<InFlight>>,
+    in_flight: Option<Arc<InFlight>>,
 }
 
 impl Matches {
@@ -23,7 +23,12 @@ impl Matches {
         let bytes = events.iter().map(|event| event.size).sum();
         // What no subscriber will queue keeps nothing in flight.
         let in_flight = in_flight.filter(|_| !events.is_empty());
-        Self { events, bytes, frame: OnceLock::new(), _in_flight: in_flight }
+        Self { events, bytes, frame: OnceLock::new(), in_flight }
+    }
+
+    /// Some of its events. While they are queued, its batch is in flight.
+    pub(crate) fn part(&self, events: Vec<Arc<Event>>) -> Self {
+        Self::new(events, self.in_flight.clone())
     }
 
     /// The SSE frame, encoded when first asked for.

@@ -1,7 +1,8 @@
 //! The queue between a subscriber and its client's stream: bounded in bytes, and exact about what it could not take.
 //!
 //! The subscriber puts in and never waits; the stream takes out. At every moment matched = sent + missed + queued, and
-//! what was missed is told by a `gap` in its place: after what was queued before it, before what comes after.
+//! what was missed is told by a `gap` in its place: after what was queued before it, before what comes after. What a sample left
+//! out stood among what was sent: it is told by a `gap` about once a second.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,9 @@ use crate::register::{StreamState, StreamStatus};
 use crate::silence::Silence;
 use crate::sse::{Bye, Gap, GapReason};
 use crate::stats::{HubCounters, SubscriptionStats};
+
+/// How often a busy stream is told what a sample left out.
+const SAMPLED_GAP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a stream has to say, in order.
 #[derive(Debug, Clone)]
@@ -47,6 +51,9 @@ struct OutboxState {
     bytes: usize,
     /// What found no room and has not been told yet.
     missed: Option<Missed>,
+    /// What a sample has left out and has not been told yet, and since when.
+    left_out: Option<Missed>,
+    left_out_since: Instant,
     stats: SubscriptionStats,
     /// When the client last took something, or the first item was queued for it.
     last_taken: Instant,
@@ -59,11 +66,34 @@ struct OutboxState {
     ended: bool,
 }
 
-#[derive(Debug)]
-struct Missed {
-    count: u64,
-    from: EventId,
-    to: EventId,
+/// Events that a stream did not get.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Missed {
+    pub(crate) count: u64,
+    pub(crate) from: EventId,
+    pub(crate) to: EventId,
+}
+
+impl Missed {
+    pub(crate) fn one(id: EventId) -> Self {
+        Self { count: 1, from: id, to: id }
+    }
+
+    /// More of them.
+    pub(crate) fn add(sum: &mut Option<Self>, more: Self) {
+        let Self { count, from, to } = sum.unwrap_or(Self { count: 0, ..more });
+        let (from, to) = (from.min(more.from), to.max(more.to));
+        *sum = Some(Self { count: count + more.count, from, to });
+    }
+
+    fn of_gap(gap: &Gap) -> Option<Self> {
+        Some(Self { count: gap.missed?, from: gap.from?, to: gap.to? })
+    }
+
+    fn told(self, reason: GapReason) -> Gap {
+        let Self { count, from, to } = self;
+        Gap { reason, missed: Some(count), from: Some(from), to: Some(to) }
+    }
 }
 
 /// What became of an offer.
@@ -93,6 +123,8 @@ impl Outbox {
                 queue: VecDeque::new(),
                 bytes: 0,
                 missed: None,
+                left_out: None,
+                left_out_since: Instant::now(),
                 stats: SubscriptionStats::default(),
                 last_taken: Instant::now(),
                 silence: Silence::new(config.ping_interval),
@@ -113,8 +145,10 @@ impl Outbox {
         if state.ended {
             return Offer::Queued;
         }
+        let has_room = state.has_room_for(matches.bytes, self.capacity);
+        state.tell_left_out(Instant::now());
         state.stats.matched += matches.count();
-        if !state.has_room_for(matches.bytes, self.capacity) {
+        if !has_room {
             self.totals.missed.add(matches.count());
             state.miss(&matches);
             let is_stalled = state.is_stalled(Instant::now(), self.stall_timeout);
@@ -126,6 +160,18 @@ impl Outbox {
         state.push_events(matches);
         state.wake();
         Offer::Queued
+    }
+
+    /// Counts what a sample has left out, and tells it soon.
+    pub(crate) fn leave_out(&self, left_out: Missed) {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return;
+        }
+        state.stats.matched += left_out.count;
+        state.stats.missed += left_out.count;
+        self.totals.missed.add(left_out.count);
+        state.note_left_out(left_out);
     }
 
     /// Queues a page of a replay, for which [`has_room_to_refill`](Self::has_room_to_refill) has found room.
@@ -164,6 +210,7 @@ impl Outbox {
         if state.ended {
             return;
         }
+        state.queue_left_out();
         if let Some(gap) = state.take_gap() {
             state.queue.push_back(Item::Gap(gap));
         }
@@ -234,7 +281,7 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// To be called now and then: sees to it that a silent stream says something.
+    /// To be called now and then: sees to it that a silent stream says something, and what a sample has left out.
     pub(crate) fn look(&self, now: Instant) -> Health {
         let mut state = lock(&self.state);
         if state.ended {
@@ -243,6 +290,7 @@ impl Outbox {
         if state.is_stalled(now, self.stall_timeout) {
             return Health::Stalled;
         }
+        state.tell_left_out(now);
         if state.queue.is_empty() && state.silence.has_lasted(now) {
             state.wake();
         }
@@ -306,15 +354,23 @@ impl OutboxState {
     }
 
     fn push_events(&mut self, matches: Arc<Matches>) {
-        if self.queue.is_empty() {
-            self.last_taken = Instant::now();
-        }
+        self.begin_queue();
         self.bytes += matches.bytes;
         self.stats.queued += matches.count();
         self.queue.push_back(Item::Events(matches));
     }
 
+    /// What is queued first is for its client to take from now on.
+    fn begin_queue(&mut self) {
+        if self.queue.is_empty() {
+            self.last_taken = Instant::now();
+        }
+    }
+
     fn take(&mut self) -> Option<Item> {
+        if self.ended {
+            self.queue_left_out();
+        }
         let item = self.queue.pop_front().or_else(|| self.take_gap().map(Item::Gap))?;
         let now = Instant::now();
         self.last_taken = now;
@@ -332,28 +388,57 @@ impl OutboxState {
             return;
         };
         self.stats.missed += matches.count();
-        let missed = self.missed.get_or_insert(Missed { count: 0, from: first.id, to: last.id });
-        missed.count += matches.count();
-        missed.from = missed.from.min(first.id);
-        missed.to = missed.to.max(last.id);
+        let more = Missed { count: matches.count(), from: first.id, to: last.id };
+        Missed::add(&mut self.missed, more);
+    }
+
+    fn note_left_out(&mut self, left_out: Missed) {
+        if self.left_out.is_none() {
+            self.left_out_since = Instant::now();
+        }
+        Missed::add(&mut self.left_out, left_out);
+    }
+
+    /// Tells what a sample has left out, if that is long enough ago.
+    fn tell_left_out(&mut self, now: Instant) {
+        let waited = now.saturating_duration_since(self.left_out_since);
+        if self.left_out.is_some() && waited >= SAMPLED_GAP_INTERVAL {
+            self.queue_left_out();
+            self.wake();
+        }
+    }
+
+    /// Two gaps one after the other become one: there are no more of them in the queue than of what is counted in bytes.
+    fn queue_left_out(&mut self) {
+        let Some(mut left_out) = self.left_out.take() else {
+            return;
+        };
+        self.begin_queue();
+        if let Some(Item::Gap(gap)) = self.queue.back()
+            && gap.reason == GapReason::Sampled
+            && let Some(before) = Missed::of_gap(gap)
+        {
+            self.queue.pop_back();
+            let mut both = Some(left_out);
+            Missed::add(&mut both, before);
+            left_out = both.unwrap_or(left_out);
+        }
+        self.queue.push_back(Item::Gap(left_out.told(GapReason::Sampled)));
     }
 
     /// Makes a gap that was queued part of the one that is told in its place.
     fn untell(&mut self, gap: Gap) {
-        match (&mut self.missed, gap) {
-            (Some(missed), Gap { missed: Some(count), from: Some(from), to: Some(to), .. }) => {
-                missed.count += count;
-                missed.from = missed.from.min(from);
-                missed.to = missed.to.max(to);
+        match (gap.reason, Missed::of_gap(&gap)) {
+            (GapReason::Sampled, Some(left_out)) => self.note_left_out(left_out),
+            (GapReason::Slow, Some(missed)) if self.missed.is_some() => {
+                Missed::add(&mut self.missed, missed);
             }
             _ => self.queue.push_back(Item::Gap(gap)),
         }
     }
 
     fn take_gap(&mut self) -> Option<Gap> {
-        let Missed { count, from, to } = self.missed.take()?;
-        let (from, to) = (Some(from), Some(to));
-        Some(Gap { reason: GapReason::Slow, missed: Some(count), from, to })
+        Some(self.missed.take()?.told(GapReason::Slow))
     }
 
     fn wake(&mut self) {
@@ -403,8 +488,12 @@ mod tests {
             Poll::Ready(Some(Item::Gap(gap))) => {
                 let number =
                     |id: Option<EventId>| id.unwrap().to_string()[24..].parse::<u64>().unwrap();
+                let kind = match gap.reason {
+                    GapReason::Slow | GapReason::Expired => "gap",
+                    GapReason::Sampled => "sample",
+                };
                 format!(
-                    "gap of {} from {} to {}",
+                    "{kind} of {} from {} to {}",
                     gap.missed.unwrap(),
                     number(gap.from),
                     number(gap.to)
@@ -537,6 +626,73 @@ mod tests {
             tokio::time::advance(Duration::from_secs(20)).await;
             take(&outbox);
         }
+    }
+
+    fn left_out(count: u64, from: u64, to: u64) -> Missed {
+        Missed { count, from: id(from), to: id(to) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_sample_leaves_out_is_told_once_a_second() {
+        let outbox = outbox(40);
+        outbox.offer(matches(2, 1));
+        outbox.leave_out(left_out(2, 1, 3));
+        check_law(&outbox, 3);
+        tokio::time::advance(Duration::from_millis(999)).await;
+        outbox.offer(matches(5, 1));
+        outbox.leave_out(left_out(1, 4, 4));
+        outbox.look(Instant::now());
+        let said: Vec<_> = (0..3).map(|_| take(&outbox)).collect();
+        assert_eq!(said, ["1 events", "1 events", "-"]);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        outbox.look(Instant::now());
+        assert_eq!(take(&outbox), "sample of 3 from 1 to 4");
+        outbox.leave_out(left_out(1, 6, 6));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        outbox.offer(matches(7, 1));
+        let said: Vec<_> = (0..3).map(|_| take(&outbox)).collect();
+        assert_eq!(said, ["sample of 1 from 6 to 6", "1 events", "-"]);
+        check_law(&outbox, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gaps_of_samples_that_nobody_reads_become_one() {
+        let outbox = outbox(10);
+        outbox.offer(matches(1, 1));
+        for number in 2..100 {
+            outbox.leave_out(left_out(1, number, number));
+            tokio::time::advance(Duration::from_secs(1)).await;
+            outbox.look(Instant::now());
+        }
+        assert_eq!(lock(&outbox.state).queue.len(), 2);
+        let said: Vec<_> = (0..3).map(|_| take(&outbox)).collect();
+        assert_eq!(said, ["1 events", "sample of 98 from 2 to 99", "-"]);
+        check_law(&outbox, 99);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_sample_left_out_is_told_apart_from_what_was_missed_when_a_stream_ends() {
+        let outbox = outbox(20);
+        outbox.offer(matches(1, 1));
+        outbox.leave_out(left_out(1, 2, 2));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        outbox.look(Instant::now());
+        outbox.offer(matches(3, 2));
+        outbox.leave_out(left_out(1, 5, 5));
+        outbox.cut(BYE);
+        let said: Vec<_> = (0..4).map(|_| take(&outbox)).collect();
+        let expected = ["sample of 2 from 2 to 5", "gap of 3 from 1 to 4", "bye Stalled", "end"];
+        assert_eq!(said, expected);
+        check_law(&outbox, 5);
+    }
+
+    #[test]
+    fn what_a_sample_left_out_is_told_though_the_subscriber_is_gone() {
+        let outbox = outbox(10);
+        outbox.leave_out(left_out(1, 1, 1));
+        outbox.end();
+        assert_eq!(take(&outbox), "sample of 1 from 1 to 1");
+        assert_eq!(take(&outbox), "end");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! actor exists; nothing is ignored.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -34,8 +35,34 @@ pub struct TraceQuery {
     pub filter: Filter,
     /// What to replay before the first live event; `None` for nothing.
     pub replay: Option<Replay>,
+    /// Of more than so many live events a second, a sample.
+    pub max_rate: Option<MaxRate>,
     /// When the right to watch ends: then the stream ends, with `bye`.
     pub expires: Option<Timestamp>,
+}
+
+/// How many live events a second one subscriber gets at most. A replay is not held to it: it is history that was asked for,
+/// and comes no faster than its client reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxRate(NonZeroU32);
+
+impl MaxRate {
+    /// Nobody is sent more anyway.
+    const LIMIT: u32 = 1_000_000;
+
+    /// How many.
+    pub fn per_second(self) -> u64 {
+        self.0.get().into()
+    }
+}
+
+impl FromStr for MaxRate {
+    type Err = QueryFault;
+
+    fn from_str(text: &str) -> Result<Self, QueryFault> {
+        let rate: NonZeroU32 = text.parse().map_err(|_| QueryFault::NotARate)?;
+        if rate.get() > Self::LIMIT { Err(QueryFault::NotARate) } else { Ok(Self(rate)) }
+    }
 }
 
 /// What to replay: the last so many, of those since a point, or of all that the hub still has.
@@ -62,7 +89,7 @@ impl TraceQuery {
     /// Every event from now on.
     pub fn everything() -> Self {
         let (client, filter) = (Client::default(), Filter::everything());
-        Self { client, filter, replay: None, expires: None }
+        Self { client, filter, replay: None, max_rate: None, expires: None }
     }
 
     /// Reads the query string of a URL, and the `Last-Event-ID` that came with it, which wins over any other start: a
@@ -72,11 +99,13 @@ impl TraceQuery {
         let mut resume = None;
         let mut since = None;
         let mut last = None;
+        let mut max_rate = None;
         for (name, value) in parameters(query)? {
             let key = Key::new(&name);
             let result = match key.as_ref().map_or("", Key::as_str) {
                 "replay" => once(&mut last, value.parse().map_err(|_| QueryFault::NotACount)),
                 "since" => once(&mut since, value.parse()),
+                "max-rate" => once(&mut max_rate, value.parse()),
                 "last-event-id" if value.is_empty() => Ok(()),
                 "last-event-id" => {
                     once(&mut resume, value.parse().map_err(|_| QueryFault::NotAnId))
@@ -97,7 +126,7 @@ impl TraceQuery {
             (None, since, last) => Some(Replay { since, last }),
         };
         let (client, filter) = (Client::default(), filter.build());
-        Ok(Self { client, filter, replay, expires: None })
+        Ok(Self { client, filter, replay, max_rate, expires: None })
     }
 }
 
@@ -126,7 +155,9 @@ impl FromStr for Filter {
         for (name, value) in parameters(query)? {
             let key = Key::new(&name);
             let result = match key.as_ref().map_or("", Key::as_str) {
-                "replay" | "since" | "last-event-id" | "token" => Err(QueryFault::NotAFilter),
+                "replay" | "since" | "last-event-id" | "max-rate" | "token" => {
+                    Err(QueryFault::NotAFilter)
+                }
                 key => filter.parameter(key, &name, &value),
             };
             result.map_err(|fault| fault.of(&name))?;
@@ -314,12 +345,25 @@ mod tests {
         check_bad("since=5m&since=6m", "since", QueryFault::Repeated);
         check_bad("last-event-id=7", "last-event-id", QueryFault::NotAnId);
         check_bad("where=true", "where", QueryFault::NotSupported);
+        for rate in ["0", "-1", "", "many", "1.5", "1000001", "99999999999999999999"] {
+            check_bad(&format!("max-rate={rate}"), "max-rate", QueryFault::NotARate);
+        }
+        check_bad("max-rate=5&maxRate=6", "maxRate", QueryFault::Repeated);
         check_bad("k=%FF", "k", QueryFault::NotUtf8);
         check_bad(&format!("k={}", "x".repeat(1025)), "k", QueryFault::TooLong);
         let many: String = (0..33).map(|n| format!("k{n}=1&")).collect();
         check_bad(many.trim_end_matches('&'), "k32", QueryFault::TooManyFilters);
         assert_eq!(TraceQuery::parse("", Some("x")), Err(QueryFault::NotAnId.of("Last-Event-ID")));
         assert!(TraceQuery::parse(&format!("k={}", "x".repeat(1024)), Some("")).is_ok());
+    }
+
+    #[test]
+    fn a_rate_is_no_part_of_the_filter() {
+        let query = TraceQuery::parse("a=1&max-rate=1000000", None).unwrap();
+        assert_eq!(query.max_rate.map(MaxRate::per_second), Some(1_000_000));
+        assert_eq!(query.filter, "a=1".parse().unwrap());
+        let fault = "a=1&max-rate=5".parse::<Filter>();
+        assert_eq!(fault, Err(QueryFault::NotAFilter.of("max-rate")));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum GapReason {
     Slow,
     /// The replay buffer no longer has them.
     Expired,
+    /// There were more of them than the client has asked for in a second.
+    Sampled,
 }
 
 /// The hub ends a stream on purpose.
@@ -84,9 +86,13 @@ pub fn trace(events: &[Arc<Event>]) -> Bytes {
     frame("trace", id, TYPICAL_EVENT_BYTES * events.len(), &Events(events))
 }
 
-/// Events that the client did not get.
+/// Events that the client did not get. Those of a sample came among others that it did: no id, by which it would go back.
 pub(crate) fn gap(gap: &Gap) -> Bytes {
-    frame("gap", gap.to, 256, gap)
+    let id = match gap.reason {
+        GapReason::Slow | GapReason::Expired => gap.to,
+        GapReason::Sampled => None,
+    };
+    frame("gap", id, 256, gap)
 }
 
 /// The end of a replay.
@@ -158,6 +164,11 @@ mod tests {
             &gap(&Gap { reason: GapReason::Slow, missed: Some(3), from: None, to: Some(id) }),
             "event: gap\nid: 0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000\n\
              data: {\"reason\":\"slow\",\"missed\":3,\"from\":null,\"to\":\"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000\"}\n\n",
+        );
+        check(
+            &gap(&Gap { reason: GapReason::Sampled, missed: Some(3), from: None, to: Some(id) }),
+            "event: gap\n\
+             data: {\"reason\":\"sampled\",\"missed\":3,\"from\":null,\"to\":\"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000\"}\n\n",
         );
     }
 }

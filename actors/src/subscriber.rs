@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::filter_group::{Delivery, GroupHandle};
 use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
 use crate::outbox::{Offer, Outbox};
-use crate::query::Replay;
+use crate::query::{MaxRate, Replay};
+use crate::rate_limit::{RateLimit, Thinned};
 use crate::replay::{Replayer, Step};
 use crate::sse::{self, Bye, ByeReason};
 
@@ -82,6 +84,7 @@ pub(crate) struct SubscriberArguments {
     pub(crate) group: GroupHandle,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) replay: Option<Replay>,
+    pub(crate) max_rate: Option<MaxRate>,
 }
 
 pub(crate) struct SubscriberState {
@@ -91,6 +94,8 @@ pub(crate) struct SubscriberState {
     outbox: Arc<Outbox>,
     /// Until the replay is over.
     replayer: Option<Replayer>,
+    /// Holds for what is live.
+    rate_limit: Option<RateLimit>,
     /// Why the stream ends once the replay is over.
     closing: Option<ByeReason>,
     _count: SubscriberCount,
@@ -154,11 +159,12 @@ impl Actor for Subscriber {
 
 impl SubscriberState {
     fn new(arguments: SubscriberArguments) -> Self {
-        let SubscriberArguments { id, core, group, outbox, replay } = arguments;
+        let SubscriberArguments { id, core, group, outbox, replay, max_rate } = arguments;
         let replayer = replay.map(|replay| Replayer::new(&core, &group, &outbox, replay));
         outbox.set_replaying(replayer.is_some());
         let count = SubscriberCount::take(&core);
-        Self { id, core, group, outbox, replayer, closing: None, _count: count }
+        let rate_limit = max_rate.map(RateLimit::new);
+        Self { id, core, group, outbox, replayer, rate_limit, closing: None, _count: count }
     }
 
     /// From now on gets what is accepted from now on.
@@ -169,8 +175,17 @@ impl SubscriberState {
         members.insert(self.id, Arc::new(Member::new(myself.clone(), position)));
     }
 
-    fn deliver(&self, delivery: &Delivery) -> Delivered {
-        match self.outbox.offer(self.group.evaluate(delivery)) {
+    fn deliver(&mut self, delivery: &Delivery) -> Delivered {
+        let matches = self.group.evaluate(delivery);
+        let Thinned { kept, left_out } = match &mut self.rate_limit {
+            Some(limit) => limit.thin(matches, Instant::now()),
+            None => Thinned { kept: matches, left_out: None },
+        };
+        let offer = self.outbox.offer(kept);
+        if let Some(left_out) = left_out {
+            self.outbox.leave_out(left_out);
+        }
+        match offer {
             Offer::Queued | Offer::Missed => Delivered::Open,
             Offer::Stalled => Delivered::Stalled,
         }

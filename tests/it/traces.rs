@@ -222,3 +222,19 @@ async fn a_client_that_does_not_read_is_cut_and_the_others_notice_nothing() {
     }
     drop(stalled);
 }
+
+#[tokio::test]
+async fn a_stream_with_a_rate_gets_a_sample_and_is_told_of_the_rest() {
+    let server = TestServer::start().await;
+    let mut stream = server.watch("max-rate=10").await;
+    let events: Vec<Value> = (0..200).map(|n| json!({"type": format!("n{n}")})).collect();
+    server.accept(&json!(events)).await;
+    assert_eq!(stream.events(10).await.len(), 10);
+    let (gap, _) = stream.expect("gap").await;
+    assert_eq!((&gap["reason"], &gap["missed"]), (&json!("sampled"), &json!(190)));
+    for rate in ["0", "-5", "fast", "1000001"] {
+        let response = server.get(&format!("{PATH}?max-rate={rate}")).await;
+        let problem = problem(response, 400).await;
+        assert_eq!(problem["parameter"], "max-rate", "{rate}");
+    }
+}

@@ -32,7 +32,7 @@ impl FilterBuilder {
             "filter" => self.broad(value),
             "level" => self.level(value),
             "follow" => self.follow(value),
-            "where" | "max-rate" => Err(QueryFault::NotSupported),
+            "where" => Err(QueryFault::NotSupported),
             _ => self.key(name, value),
         }
     }

@@ -13,7 +13,7 @@ use telemetry_hub_actors::{
 };
 
 use crate::harness::{
-    Said, check_law, eventually_stats, flat, ids, patiently, read_replay, start, subscribe,
+    Said, check_law, eventually_stats, flat, ids, numbers, patiently, read_replay, start, subscribe,
 };
 
 /// An event in short.
@@ -60,9 +60,12 @@ enum Reader {
     Stalled,
 }
 
+/// So many live events a second.
+type MaxRate = usize;
+
 #[derive(Debug, Clone)]
 enum Action {
-    Join(Wish, Follow, Start, Reader),
+    Join(Wish, Follow, Start, Reader, Option<MaxRate>),
     Ingest(Vec<Spec>),
     /// The subscriber of this number, modulo how many there are, goes.
     Leave(usize),
@@ -195,6 +198,7 @@ struct Client {
 /// What a subscriber was told, and what it should have been.
 struct Record {
     group: Group,
+    max_rate: Option<MaxRate>,
     expected: Vec<usize>,
     said: Vec<Said>,
 }
@@ -224,6 +228,7 @@ impl Record {
     /// Checks that what was said is what was expected, in order, each event either there or in a gap in its place.
     /// Returns what is still to come.
     fn check<'a>(&'a self, id_of: &[EventId]) -> &'a [usize] {
+        assert_eq!(self.max_rate, None);
         let mut rest = &self.expected[..];
         for said in &self.said {
             match said {
@@ -247,12 +252,45 @@ impl Record {
         rest
     }
 
-    fn missed(&self) -> u64 {
-        let missed = |said: &Said| match said {
-            Said::Gap(gap) => gap.missed.unwrap(),
-            Said::Event(..) | Said::CaughtUp(_) | Said::Bye(_) => 0,
-        };
-        self.said.iter().map(missed).sum()
+    /// Checks the same of who gets a sample, whose gaps of that kind stand among what was sent: all that was said was expected,
+    /// in order, and no gap begins or ends with what was sent. Returns how many are still to come.
+    fn check_sample(&self, id_of: &[EventId]) -> usize {
+        let numbers: Vec<usize> =
+            numbers(&self.said).iter().map(|number| usize::try_from(*number).unwrap()).collect();
+        let is_expected = |id: EventId| self.expected.iter().any(|number| id_of[*number] == id);
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        assert!(numbers.iter().all(|number| is_expected(id_of[*number])), "{numbers:?}");
+        for gap in self.said.iter().filter_map(gap) {
+            let (from, to) = (gap.from.unwrap(), gap.to.unwrap());
+            assert!(from <= to && is_expected(from) && is_expected(to), "{gap:?}");
+            assert!(numbers.iter().all(|number| ![from, to].contains(&id_of[*number])), "{gap:?}");
+            let stretch =
+                self.expected.iter().filter(|number| (from..=to).contains(&id_of[**number]));
+            assert!(gap.missed.unwrap() <= stretch.count() as u64, "{gap:?}");
+        }
+        let missed = self.missed(GapReason::Slow) + self.missed(GapReason::Sampled);
+        let told = numbers.len() + usize::try_from(missed).unwrap();
+        self.expected.len().checked_sub(told).expect("no more was said than was expected")
+    }
+
+    /// How many are still to come.
+    fn to_come(&self, id_of: &[EventId]) -> usize {
+        match self.max_rate {
+            None => self.check(id_of).len(),
+            Some(_) => self.check_sample(id_of),
+        }
+    }
+
+    fn missed(&self, reason: GapReason) -> u64 {
+        let gaps = self.said.iter().filter_map(gap);
+        gaps.filter(|gap| gap.reason == reason).map(|gap| gap.missed.unwrap()).sum()
+    }
+}
+
+fn gap(said: &Said) -> Option<&Gap> {
+    match said {
+        Said::Gap(gap) => Some(gap),
+        Said::Event(..) | Said::CaughtUp(_) | Said::Bye(_) => None,
     }
 }
 
@@ -281,8 +319,8 @@ impl World {
 
     async fn act(&mut self, action: Action) {
         match action {
-            Action::Join(wish, follow, start, reader) => {
-                self.join((wish, follow), start, reader).await;
+            Action::Join(wish, follow, start, reader, max_rate) => {
+                self.join((wish, follow), start, reader, max_rate).await;
             }
             Action::Ingest(specs) => self.ingest(specs).await,
             Action::Leave(index) => self.leave(index).await,
@@ -295,10 +333,18 @@ impl World {
         self.clients.iter_mut().for_each(Client::read);
     }
 
-    async fn join(&mut self, (wish, follow): Group, start: Start, reader: Reader) {
+    async fn join(
+        &mut self,
+        (wish, follow): Group,
+        start: Start,
+        reader: Reader,
+        max_rate: Option<MaxRate>,
+    ) {
         // What matches everything has nothing to follow.
         let follow = if wish == Wish::Everything { Follow::None } else { follow };
-        let query = format!("{}&follow={}", wish.query(), format!("{follow:?}").to_lowercase());
+        let rate = max_rate.map(|rate| format!("&max-rate={rate}")).unwrap_or_default();
+        let follow_name = format!("{follow:?}").to_lowercase();
+        let query = format!("{}&follow={follow_name}{rate}", wish.query());
         let (query, replays) = match start {
             Start::Live => (query, false),
             Start::Last(count) => (format!("{query}&replay={count}"), true),
@@ -312,7 +358,7 @@ impl World {
         let mut subscription = subscribe(&self.hub, &query).await;
         let said = if replays { read_replay(&mut subscription).await } else { Vec::new() };
         let expected = self.model.join((wish, follow), start);
-        let record = Record { group: (wish, follow), expected, said };
+        let record = Record { group: (wish, follow), max_rate, expected, said };
         self.clients.push(Client { subscription, reader, record });
     }
 
@@ -370,33 +416,45 @@ impl World {
         ids[ids.len() - back]
     }
 
-    /// Reads everything, checks everything, and says how many events were missed.
-    async fn finish(mut self) -> u64 {
+    /// Waits until all that a sample has left out has been told: a second, and a tick of the sweeper.
+    async fn wait_for_samples(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2_100));
+        for _ in 0..2 {
+            ticks.tick().await;
+        }
+    }
+
+    /// Reads everything, checks everything, and says how many events were missed, and left out.
+    async fn finish(mut self) -> (u64, u64) {
         // Whatever came twice would come before these.
         let last = Spec { red: true, warn: Some(true), span: None, trace: None, padding: 0 };
         self.ingest(vec![last, Spec { red: false, ..last }]).await;
         let id_of = self.all_ids().await;
         assert_eq!(id_of.len(), self.model.accepted.len());
-        let mut missed = 0;
+        self.wait_for_samples().await;
+        let (mut missed, mut left_out) = (0, 0);
         for client in &mut self.clients {
             while client.say() {}
             let record = &client.record;
-            assert!(record.check(&id_of).is_empty(), "{:?}", record.said);
+            assert_eq!(record.to_come(&id_of), 0, "{:?}", record.said);
             let stats = client.subscription.stats();
-            assert_eq!((stats.queued, stats.missed), (0, record.missed()));
-            missed += record.missed();
+            let (slow, sampled) =
+                (record.missed(GapReason::Slow), record.missed(GapReason::Sampled));
+            assert_eq!((stats.queued, stats.missed), (0, slow + sampled));
+            missed += slow;
+            left_out += sampled;
         }
         for record in &self.gone {
-            record.check(&id_of);
+            record.to_come(&id_of);
         }
         if self.bounds.subscriber_queue_bytes == PLENTY {
             assert_eq!(missed, 0);
         }
-        missed
+        (missed, left_out)
     }
 }
 
-async fn live_through(bounds: Bounds, actions: Vec<Action>) -> u64 {
+async fn live_through(bounds: Bounds, actions: Vec<Action>) -> (u64, u64) {
     let mut world = World::start(bounds).await;
     for action in actions {
         world.act(action).await;
@@ -425,7 +483,8 @@ fn some_join() -> impl Strategy<Value = Action> {
         1 => (0..40_usize).prop_map(Start::After),
     ];
     let reader = prop_oneof![Just(Reader::Fast), Just(Reader::Slow), Just(Reader::Stalled)];
-    (wish, follow, start, reader).prop_map(|(w, f, s, r)| Action::Join(w, f, s, r))
+    let rate = proptest::option::weighted(0.3, prop_oneof![Just(1), Just(3), Just(20)]);
+    (wish, follow, start, reader, rate).prop_map(|(w, f, s, r, m)| Action::Join(w, f, s, r, m))
 }
 
 fn some_action() -> impl Strategy<Value = Action> {
@@ -462,26 +521,31 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn every_event_that_matches_is_sent_or_reported_missed_or_queued() {
     const CASES: u32 = 200;
     let with_gaps = AtomicUsize::new(0);
+    let with_samples = AtomicUsize::new(0);
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let actions = proptest::collection::vec(some_action(), 5..30);
     let result = TestRunner::new(config).run(&(some_bounds(), actions), |(bounds, actions)| {
-        let missed = block_on(live_through(bounds, actions));
+        let (missed, left_out) = block_on(live_through(bounds, actions));
         with_gaps.fetch_add(usize::from(missed > 0), Ordering::Relaxed);
+        with_samples.fetch_add(usize::from(left_out > 0), Ordering::Relaxed);
         Ok(())
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
     // Were there hardly any, the property would say hardly anything.
     let with_gaps = with_gaps.into_inner();
     assert!(with_gaps > CASES as usize / 4, "only {with_gaps} of {CASES} had gaps");
+    let with_samples = with_samples.into_inner();
+    assert!(with_samples > CASES as usize / 4, "only {with_samples} of {CASES} had samples");
 }
 
 #[test]
 fn stalled_reader_with_little_room_surely_misses_some() {
     let spec = Spec { red: true, warn: None, span: None, trace: None, padding: 300 };
     let bounds = Bounds { subscriber_queue_bytes: 2_000, batch_bytes: 1, linger: Duration::ZERO };
-    let mut actions = vec![Action::Join(Wish::Red, Follow::None, Start::Live, Reader::Stalled)];
+    let mut actions =
+        vec![Action::Join(Wish::Red, Follow::None, Start::Live, Reader::Stalled, None)];
     actions.extend(std::iter::repeat_n(Action::Ingest(vec![spec; 4]), 5));
-    assert!(block_on(live_through(bounds, actions)) > 10);
+    assert!(block_on(live_through(bounds, actions)).0 > 10);
 }
 
 #[test]
@@ -489,11 +553,11 @@ fn reader_with_plenty_of_room_misses_nothing() {
     let spec = Spec { red: true, warn: None, span: Some(1), trace: None, padding: 300 };
     let bounds = Bounds { subscriber_queue_bytes: PLENTY, batch_bytes: 1, linger: Duration::ZERO };
     let mut actions = vec![
-        Action::Join(Wish::Red, Follow::Span, Start::Live, Reader::Fast),
-        Action::Join(Wish::Red, Follow::Span, Start::Live, Reader::Stalled),
+        Action::Join(Wish::Red, Follow::Span, Start::Live, Reader::Fast, None),
+        Action::Join(Wish::Red, Follow::Span, Start::Live, Reader::Stalled, None),
     ];
     actions.extend(std::iter::repeat_n(Action::Ingest(vec![spec; 12]), 20));
-    assert_eq!(block_on(live_through(bounds, actions)), 0);
+    assert_eq!(block_on(live_through(bounds, actions)), (0, 0));
 }
 
 #[test]
@@ -501,7 +565,8 @@ fn reader_with_plenty_of_room_misses_nothing() {
 fn model_sees_an_event_too_many() {
     let id: EventId = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000".parse().unwrap();
     let group = (Wish::Everything, Follow::None);
-    Record { group, expected: Vec::new(), said: vec![Said::Event(0, id)] }.check(&[id]);
+    let said = vec![Said::Event(0, id)];
+    Record { group, max_rate: None, expected: Vec::new(), said }.check(&[id]);
 }
 
 #[test]
@@ -512,5 +577,6 @@ fn model_sees_a_gap_in_the_wrong_place() {
     let (from, to) = (Some(id_of[1]), Some(id_of[1]));
     let gap = Gap { reason: GapReason::Slow, missed: Some(1), from, to };
     let group = (Wish::Everything, Follow::None);
-    Record { group, expected: vec![0, 1], said: vec![Said::Gap(gap)] }.check(&id_of);
+    let said = vec![Said::Gap(gap)];
+    Record { group, max_rate: None, expected: vec![0, 1], said }.check(&id_of);
 }

@@ -13,6 +13,7 @@ mod law;
 mod layer;
 mod lifecycle;
 mod match_index;
+mod max_rate;
 mod metrics;
 mod nasty;
 mod recorder;
