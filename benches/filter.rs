@@ -10,9 +10,10 @@ use crate::sample;
 
 criterion_group!(benches, filter);
 
-const FILTERS: [(&str, &str); 6] = [
+const FILTERS: [(&str, &str); 7] = [
     ("key-text", "type=rcpt"),
     ("key-number", "local-port=2525"),
+    ("where-number", "where=data.localPort%20==%202525"),
     ("key-network", "remote-ip=10.0.0.0/8"),
     ("key-absent", "account-name=alice"),
     ("broad", "filter=no-such-text"),

@@ -58,6 +58,7 @@ Filters, in the query of /api/telemetry/traces/live:
   remote-ip=10.0.0.0/8  the value of a key matches: text, number, IP address or network
   level=warn            WARN and above
   follow=trace          with the events that match, the later ones of their traces
+  where=severity>=13    an expression of CEL is true of the event
   replay=100, since=5m  first the last 100 events that match, or those of five minutes
   max-rate=50           of more than 50 events a second a sample, errors first
 

@@ -118,7 +118,7 @@ pub struct QueryError {
 }
 
 /// What can be wrong with a parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what it is in its message")]
 pub enum QueryFault {
     #[error("unknown level; known are trace, debug, info, warn, error and fatal")]
@@ -155,10 +155,10 @@ pub enum QueryFault {
     NotALimit,
     #[error("not the id of a subscriber")]
     NotASubscriber,
-    #[error("says nothing about which events; what does are filter, level, follow and keys")]
+    #[error("says nothing about which events; what does are filter, level, where, follow and keys")]
     NotAFilter,
-    #[error("not supported by this hub")]
-    NotSupported,
+    #[error("not an expression that can be: {0}")]
+    BadExpression(Box<str>),
     #[error("not UTF-8")]
     NotUtf8,
 }

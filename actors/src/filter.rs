@@ -4,16 +4,19 @@
 //! business of the [`FilterGroup`](crate::filter_group::FilterGroup).
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::event::{Data, Event};
 use crate::key::{Key, PathProgress};
 use crate::level::Level;
 use crate::value::{SmolStr, Value};
 
+mod expression;
 mod handle;
 mod parse;
 mod text;
 
+use expression::Expression;
 pub(crate) use handle::Handle;
 pub(crate) use parse::FilterBuilder;
 use text::Text;
@@ -24,6 +27,7 @@ pub(crate) use text::{ExactNumber, address};
 pub struct Filter {
     broad: Vec<Broad>,
     keys: Vec<KeyFilter>,
+    expressions: Vec<Arc<Expression>>,
     follow: Follow,
     canonical: Box<str>,
     /// What nothing may pass that does not match it, not even by following. Their conditions are among the above.
@@ -83,6 +87,7 @@ impl Filter {
         self.canonical = format!("{} within {}", self.canonical, limit.canonical).into();
         self.broad.extend(limit.broad.iter().cloned());
         self.keys.extend(limit.keys.iter().cloned());
+        self.expressions.extend(limit.expressions.iter().cloned());
         self.within.push(limit.clone());
         self
     }
@@ -99,6 +104,11 @@ impl Filter {
 
     /// Whether an event matches by itself, whatever came before it.
     pub fn matches(&self, event: &Event) -> bool {
+        self.may_match(event) && self.expressions.iter().all(|expression| expression.matches(event))
+    }
+
+    /// Whether an event matches if its expressions, which may cost more than all else, are true of it.
+    pub(crate) fn may_match(&self, event: &Event) -> bool {
         self.keys.iter().all(|key| key.matches(event))
             && self.broad.iter().all(|broad| broad.matches(event))
     }

@@ -86,6 +86,18 @@ impl Level {
             _ => return None,
         })
     }
+
+    /// OpenTelemetry's severity number, the least of those that are this level.
+    pub(crate) fn severity_number(self) -> i64 {
+        match self {
+            Self::Trace => 1,
+            Self::Debug => 5,
+            Self::Info => 9,
+            Self::Warn => 13,
+            Self::Error => 17,
+            Self::Fatal => 21,
+        }
+    }
 }
 
 impl fmt::Display for Level {

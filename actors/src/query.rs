@@ -344,11 +344,13 @@ mod tests {
         check_bad("since=-5m", "since", QueryFault::NotAStart);
         check_bad("since=5m&since=6m", "since", QueryFault::Repeated);
         check_bad("last-event-id=7", "last-event-id", QueryFault::NotAnId);
-        check_bad("where=true", "where", QueryFault::NotSupported);
         for rate in ["0", "-1", "", "many", "1.5", "1000001", "99999999999999999999"] {
             check_bad(&format!("max-rate={rate}"), "max-rate", QueryFault::NotARate);
         }
         check_bad("max-rate=5&maxRate=6", "maxRate", QueryFault::Repeated);
+        check_bad("where=true&where=false", "where", QueryFault::Repeated);
+        let fault = "`nowhere` is unknown; known are type, level, severity, text, trace_id, span_id, created_at, data";
+        check_bad("where=nowhere", "where", QueryFault::BadExpression(fault.into()));
         check_bad("k=%FF", "k", QueryFault::NotUtf8);
         check_bad(&format!("k={}", "x".repeat(1025)), "k", QueryFault::TooLong);
         let many: String = (0..33).map(|n| format!("k{n}=1&")).collect();

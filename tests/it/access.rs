@@ -90,6 +90,8 @@ async fn the_program_makes_tokens_and_shows_them() {
     for (option, value, told) in [
         ("--filter", "level=loud", "level"),
         ("--filter", "replay=5", "replay"),
+        ("--filter", "max-rate=5", "max-rate"),
+        ("--filter", "where=data.x = 5", "where"),
         ("--metrics", ",", "name"),
         ("--expires", "soon", "soon"),
         ("--scope", "all", "possible values: ingest, traces, metrics, admin"),
@@ -467,6 +469,7 @@ fn settings_that_would_let_in_the_wrong_ones_are_refused() {
         (known("a", &["traces"], &json!({"hash": "secret"})), "64 hexadecimal digits"),
         (known("a", &["traces"], &json!({"filter": "level=loud"})), "level"),
         (known("a", &["traces"], &json!({"filter": "replay=5"})), "replay"),
+        (known("a", &["traces"], &json!({"filter": "max-rate=5"})), "max-rate"),
         (known("a", &["traces"], &json!({"metrics": ","})), "name"),
         (known("a", &["traces"], &json!({"expires": "soon"})), "expires"),
         (known("a", &["traces"], &json!({"fitler": "level=warn"})), "fitler"),

@@ -143,6 +143,10 @@ async fn bad_parameters_get_400_with_their_name() {
         ("last-event-id=x", "last-event-id"),
         (&many.join("&"), "k32"),
         (&format!("k={}", "x".repeat(1025)), "k"),
+        ("where=data.x%20=%205", "where"),
+        ("where=nowhere", "where"),
+        (&format!("where={}", "(".repeat(1024)), "where"),
+        (&format!("where={}", "[1].all(a,".repeat(100)), "where"),
     ] {
         let problem = problem(server.get(&format!("{PATH}?{query}")).await, 400).await;
         assert_eq!(problem["parameter"], parameter, "{query}");
@@ -236,5 +240,55 @@ async fn a_stream_with_a_rate_gets_a_sample_and_is_told_of_the_rest() {
         let response = server.get(&format!("{PATH}?max-rate={rate}")).await;
         let problem = problem(response, 400).await;
         assert_eq!(problem["parameter"], "max-rate", "{rate}");
+    }
+}
+
+#[tokio::test]
+async fn an_expression_decides_with_the_other_parameters() {
+    let server = TestServer::start().await;
+    let expression = "data.ms%20%3E%20250%20%26%26%20!has(data.test)";
+    let mut stream = server.watch(&format!("type=slow&follow=none&where={expression}")).await;
+    for event in [
+        json!({"type": "slow.a", "data": {"ms": 251}}),
+        json!({"type": "slow.b", "data": {"ms": 250}}),
+        json!({"type": "slow.c", "data": {"ms": 300, "test": true}}),
+        json!({"type": "slow.d", "data": {"ms": "long"}}),
+        json!({"type": "fast.e", "data": {"ms": 300}}),
+        json!({"type": "slow.f"}),
+        json!({"type": "slow.g", "data": {"ms": 250.5}}),
+    ] {
+        server.accept(&event).await;
+    }
+    assert_eq!(types(&stream.events(2).await), ["slow.a", "slow.g"]);
+    let refused = problem(server.get(&format!("{PATH}?where=data.x%20=%205")).await, 400).await;
+    assert!(refused["detail"].as_str().unwrap().contains("at its character 8"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_costly_expression_leaves_the_other_streams_going() {
+    let server = TestServer::start().await;
+    let mut healthy = server.watch("").await;
+    let mut streams = Vec::new();
+    for expression in [
+        "data.list.all(a,data.list.exists(b,a==b))",
+        "data.list.all(a,a==1%26%26text.contains('b'))",
+        "data.list.all(a,text.matches('([ab]*a[ab]{12})'))",
+        "[text,text].map(a,a%2Ba%2Ba%2Ba).size()>0",
+    ] {
+        let response = server.get(&format!("{PATH}?follow=none&where={expression}")).await;
+        if response.status() == 200 {
+            streams.push(LiveStream::open(response));
+        }
+    }
+    assert_eq!(streams.len(), 3, "one loop in another is refused");
+    let (text, list) = ("ab".repeat(100_000), vec![1; 200_000]);
+    for number in 0..5 {
+        let data = json!({"n": number, "list": list});
+        server.accept(&json!({"type": "t", "text": text, "data": data})).await;
+        assert_eq!(healthy.events(1).await[0]["data"]["n"], number);
+    }
+    server.accept(&json!({"type": "t", "text": "b", "data": {"n": 5, "list": [1]}})).await;
+    for stream in &mut streams[..1] {
+        assert_eq!(stream.events(1).await[0]["data"]["n"], 5);
     }
 }

@@ -117,6 +117,7 @@ mod tests {
         check("port=25.0", &[&[r#"Needle("25.0")"#, "Number(Integer(25))"]]);
         check("filter=level=warn", &[&[r#"Needle("level=warn")"#, "Level(Warn)"]]);
         check("filter=user=bob", &[&[r#"Needle("user=bob")"#, r#"Needle("bob")"#]]);
+        check("where=type=='a'&level=warn", &[&["Level(Warn)"]]);
         check("filter=user=", &[&[r#"Needle("user=")"#, "Key(Key(\"user\"))"]]);
     }
 }

@@ -1,8 +1,10 @@
 //! Builds a [`Filter`] from the parameters of a query, in whatever order and spelling they come.
 
+use std::sync::Arc;
+
 use form_urlencoded::Serializer;
 
-use super::{Broad, Filter, Follow, KeyFilter, Scope, Text};
+use super::{Broad, Expression, Filter, Follow, KeyFilter, Scope, Text};
 use crate::error::QueryFault;
 use crate::key::Key;
 use crate::level::Level;
@@ -16,6 +18,7 @@ pub(crate) struct FilterBuilder {
     broad: Vec<Text>,
     keys: Vec<(Scope, Key, Text)>,
     level: Option<Level>,
+    expression: Option<Arc<Expression>>,
     follow: Option<Follow>,
     count: usize,
 }
@@ -32,7 +35,7 @@ impl FilterBuilder {
             "filter" => self.broad(value),
             "level" => self.level(value),
             "follow" => self.follow(value),
-            "where" => Err(QueryFault::NotSupported),
+            "where" => self.expression(value),
             _ => self.key(name, value),
         }
     }
@@ -50,6 +53,16 @@ impl FilterBuilder {
         let level = Level::from_query(name).ok_or(QueryFault::UnknownLevel)?;
         self.level = Some(self.level.map_or(level, |least| least.min(level)));
         Ok(())
+    }
+
+    /// `where=EXPR`. More of them can be written as one.
+    fn expression(&mut self, text: &str) -> Result<(), QueryFault> {
+        self.count()?;
+        let expression = Expression::parse(text)?;
+        match self.expression.replace(expression.into()) {
+            Some(_) => Err(QueryFault::Repeated),
+            None => Ok(()),
+        }
     }
 
     /// `follow=span|trace|none`.
@@ -85,14 +98,17 @@ impl FilterBuilder {
         self.broad.dedup_by(|a, b| a.as_str() == b.as_str());
         self.keys.sort_by(|a, b| (a.0, &a.1, a.2.as_str()).cmp(&(b.0, &b.1, b.2.as_str())));
         self.keys.dedup_by(|a, b| (a.0, &a.1, a.2.as_str()) == (b.0, &b.1, b.2.as_str()));
-        let matches_everything =
-            self.broad.is_empty() && self.keys.is_empty() && self.level.is_none();
+        let matches_everything = self.broad.is_empty()
+            && self.keys.is_empty()
+            && self.level.is_none()
+            && self.expression.is_none();
         let follow =
             if matches_everything { Follow::None } else { self.follow.unwrap_or_default() };
         Filter {
             canonical: self.canonical(follow),
             broad: self.broad.into_iter().map(Broad::new).collect(),
             keys: key_filters(self.level, self.keys),
+            expressions: self.expression.into_iter().collect(),
             follow,
             within: Vec::new(),
         }
@@ -111,6 +127,9 @@ impl FilterBuilder {
                 Scope::Everywhere => query.append_pair(key.as_str(), text.as_str()),
                 Scope::Data => query.append_pair(&format!("data.{key}"), text.as_str()),
             };
+        }
+        if let Some(expression) = &self.expression {
+            query.append_pair("where", expression.as_str());
         }
         query.append_pair("follow", follow.as_str());
         query.finish().into()

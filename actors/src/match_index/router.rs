@@ -54,7 +54,7 @@ impl Router {
             let mut asked = Asked { event, position, subjects: None };
             view.joining.iter().for_each(|group| candidates.note(group, position));
             self.find_followers(&mut asked, &mut candidates);
-            for group in recent.iter().filter(|group| group.filter().matches(event)) {
+            for group in recent.iter().filter(|group| group.filter().may_match(event)) {
                 candidates.found(Arc::clone(group), &mut asked);
             }
             self.look_up(&view, &mut asked, &mut candidates);

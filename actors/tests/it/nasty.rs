@@ -108,12 +108,30 @@ fn condition() -> impl Strategy<Value = (String, String)> {
     ]
 }
 
+fn expression() -> impl Strategy<Value = String> {
+    prop_oneof![
+        word().prop_map(|word| format!("type == '{word}'")),
+        word().prop_map(|word| format!("text.contains('{word}') || data.k == '{word}'")),
+        (key(), word()).prop_map(|(key, word)| format!("data['{key}'] == '{word}'")),
+        key().prop_map(|key| format!("'{key}' in data")),
+        key().prop_map(|key| format!("data['{key}'] == 25 || data['{key}'].exists(x, x == 25)")),
+        Just("severity >= 13".to_owned()),
+        Just("!(level == 'INFO')".to_owned()),
+        Just("size(data) < 2".to_owned()),
+        Just("data.k".to_owned()),
+    ]
+}
+
 /// The query of a filter.
 pub(crate) fn query() -> impl Strategy<Value = String> {
     let follow = option::of(prop::sample::select(&["none", "span", "trace"][..]));
-    (vec(condition(), 0..4), follow).prop_map(|(conditions, follow)| {
+    // On the heap: strategies within strategies take much of a stack.
+    let expression = option::weighted(0.2, expression().boxed());
+    (vec(condition(), 0..4), expression, follow).prop_map(|(conditions, expression, follow)| {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(conditions).extend_pairs(follow.map(|follow| ("follow", follow)));
+        query.extend_pairs(conditions);
+        query.extend_pairs(expression.map(|expression| ("where", expression)));
+        query.extend_pairs(follow.map(|follow| ("follow", follow)));
         query.finish()
     })
 }
