@@ -257,6 +257,10 @@ impl FanOut {
 }
 
 #[cfg(test)]
+#[cfg(model)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,7 +2,6 @@
 //!
 //! Actors hold it together; none owns it, so that a restarted one finds everything where its predecessor left it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use crate::metric_store::{MetricStore, Sample};
 use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
 use crate::sweeper::Streams;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct HubCore {
@@ -113,9 +113,10 @@ impl HubCore {
         !self.wake_pending.swap(true, Ordering::SeqCst)
     }
 
-    /// The collector has looked: from here on, new events need a new wake.
+    /// The collector has looked: from here on, new events need a new wake. An exchange, so that who looks again sees what came
+    /// before the claims that went for nothing.
     pub(crate) fn release_wake(&self) {
-        self.wake_pending.store(false, Ordering::SeqCst);
+        self.wake_pending.swap(false, Ordering::SeqCst);
     }
 
     /// Takes room in the ingest queue, if there is any. The collector gives it back.
@@ -281,8 +282,8 @@ impl Credit {
         if self.used.load(Ordering::Acquire) < Self::LIMIT {
             return true;
         }
-        self.wanted.store(true, Ordering::SeqCst);
-        // One may have come back just before it was wanted.
+        // One may have come back just before it was wanted. The exchange sees to it that this is seen.
+        self.wanted.swap(true, Ordering::SeqCst);
         self.used.load(Ordering::SeqCst) < Self::LIMIT
     }
 

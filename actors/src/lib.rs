@@ -62,6 +62,7 @@ mod stats;
 mod subscriber;
 mod subscription;
 mod sweeper;
+mod sync;
 mod timer;
 mod turn;
 mod value;

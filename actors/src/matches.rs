@@ -1,12 +1,12 @@
 //! What a filter makes of a batch: the events that it wants, and their frame, encoded once for all who get it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::event::Event;
 use crate::sse;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a filter wants of one batch, or of one page of a replay.
 #[derive(Debug)]
