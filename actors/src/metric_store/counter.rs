@@ -3,13 +3,13 @@
 //! Whole numbers, which is what nearly all count, are added in one atomic operation, without a lock.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::places::{Arrival, Room};
 use super::series::update;
 use super::totals::{Countable, Totals};
 use crate::lock;
 use crate::measurement::Source;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 pub(super) struct Counter {
@@ -17,7 +17,7 @@ pub(super) struct Counter {
     totals: Mutex<Totals<f64>>,
 }
 
-/// A sum that many may add to, in two parts.
+/// A sum that many may add to, in two parts. Who reads one sees of the other what its writer saw.
 #[derive(Debug, Default)]
 pub(super) struct Total {
     /// Whole numbers.
@@ -63,7 +63,7 @@ impl Total {
 
     pub(super) fn add_whole(&self, amount: u64) {
         if amount <= Self::MOST_WHOLE {
-            self.whole.fetch_add(amount, Ordering::Relaxed);
+            self.whole.fetch_add(amount, Ordering::Release);
         } else {
             self.add_to_rest(amount as f64);
         }
@@ -84,7 +84,7 @@ impl Total {
 
     pub(super) fn set(&self, total: f64) {
         let rest = total - self.whole();
-        self.rest.store(rest.to_bits(), Ordering::Relaxed);
+        self.rest.store(rest.to_bits(), Ordering::Release);
     }
 
     /// Sets it if that makes it greater.
@@ -94,13 +94,29 @@ impl Total {
     }
 
     pub(super) fn get(&self) -> f64 {
-        (self.whole() + f64::from_bits(self.rest.load(Ordering::Relaxed))).min(f64::MAX)
+        let mut rest = self.rest();
+        loop {
+            let whole = self.whole();
+            // Had the sum been set in between, the parts would not belong together.
+            let before = std::mem::replace(&mut rest, self.rest());
+            if rest.to_bits() == before.to_bits() {
+                return (whole + rest).min(f64::MAX);
+            }
+        }
     }
 
     fn whole(&self) -> f64 {
-        self.whole.load(Ordering::Relaxed) as f64
+        self.whole.load(Ordering::Acquire) as f64
+    }
+
+    fn rest(&self) -> f64 {
+        f64::from_bits(self.rest.load(Ordering::Acquire))
     }
 }
+
+#[cfg(test)]
+#[cfg(model)]
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,6 @@
 //! What has no source is set and changed in one atomic operation, without a lock.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
@@ -11,6 +10,7 @@ use super::places::{Arrival, Places, Room, is_before};
 use super::series::update;
 use crate::lock;
 use crate::measurement::Source;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A value that many may set and change.
 #[derive(Debug, Default)]

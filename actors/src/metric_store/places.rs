@@ -4,9 +4,10 @@
 //! what it had said is up to those who hold the places, counters and gauges alike. It asks no clock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// After how long a source is taken to be gone, if another needs its place: processes that come and go under ids of their own
 /// would take all places in the end. Exporters tell every minute; one that came back after an hour would count anew.

@@ -2,7 +2,6 @@
 //!
 //! The store finds a series and records in it; many do so at once. Adding to a counter takes no lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::counter::Counter;
@@ -12,6 +11,7 @@ use super::places::{Arrival, Room};
 use super::sample::SampleValue;
 use crate::lock;
 use crate::measurement::{Amount, MetricKind, Source};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::value::SmolStr;
 
 /// What tells one series from another. Attributes are JSON with sorted keys, or nothing.
@@ -117,9 +117,9 @@ impl Series {
     }
 }
 
-/// Changes the number whose bits these are.
+/// Changes the number whose bits these are, with what has led to that.
 pub(super) fn update(bits: &AtomicU64, change: impl Fn(f64) -> f64) {
     let change = |bits| Some(change(f64::from_bits(bits)).to_bits());
-    bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+    bits.fetch_update(Ordering::Release, Ordering::Relaxed, change)
         .expect("there is always a next value");
 }
