@@ -21,7 +21,7 @@ use super::buckets::{explicit_buckets, exponential_buckets};
 use super::context::Context;
 use super::encoding::Encoding;
 use super::pace::Pace;
-use super::wire::{Fields, Repeated, merged};
+use super::wire::{Fields, Repeated, merge};
 use super::{Outcome, Unreadable};
 
 /// How large one metric may be in JSON, where it is read as a whole: some ten thousand data points.
@@ -119,16 +119,22 @@ async fn record_points(
 }
 
 impl<'a> Data<'a> {
-    /// One of the kinds; if several are there, the last one counts, as protobuf has it.
+    /// One of the kinds; if several are there, the last one counts, and of it what comes after the others, as protobuf has it.
     fn of(metric: &'a [u8]) -> Result<Self, Unreadable> {
-        let mut kind = None;
+        let (mut last, mut bytes) = (None, None);
         for field in Fields::of(metric) {
-            let (number, _) = field?;
-            kind = KINDS.into_iter().find(|kind| *kind as u32 == number).or(kind);
+            let (number, wire) = field?;
+            let kind = KINDS.into_iter().find(|kind| *kind as u32 == number);
+            if kind.is_none() {
+                continue;
+            }
+            if kind != last {
+                (last, bytes) = (kind, None);
+            }
+            merge(&mut bytes, wire.bytes()?);
         }
-        let kind = kind.ok_or(Unreadable::bad("data", "one of the kinds of metric"))?;
-        let bytes = merged(metric, kind as u32)?.unwrap_or_default();
-        Ok(Self { kind, bytes })
+        let kind = last.ok_or(Unreadable::bad("data", "one of the kinds of metric"))?;
+        Ok(Self { kind, bytes: bytes.unwrap_or_default() })
     }
 }
 
@@ -317,4 +323,24 @@ fn number(point: &NumberDataPoint) -> Result<Option<f64>, Unreadable> {
 
 fn has_no_value(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(metric: &[u8], kind: Kind, bytes: &[u8]) {
+        let data = Data::of(metric).ok().expect("it has data");
+        assert_eq!((data.kind, &*data.bytes), (kind, bytes));
+    }
+
+    #[test]
+    fn the_last_kind_of_data_counts_and_what_of_it_came_last() {
+        check(b"\x0a\x01n\x2a\x01a", Kind::Gauge, b"a");
+        check(b"\x2a\x01a\x0a\x01n\x2a\x01b", Kind::Gauge, b"ab");
+        check(b"\x2a\x01a\x3a\x01s", Kind::Sum, b"s");
+        check(b"\x2a\x01a\x3a\x01s\x2a\x01b\x2a\x00", Kind::Gauge, b"b");
+        assert!(Data::of(b"\x0a\x01n").is_err() && Data::of(b"\x2a\x01a\x38\x01").is_err());
+    }
 }
