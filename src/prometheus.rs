@@ -4,7 +4,7 @@
 //! Names follow OpenTelemetry's rules for Prometheus: what is no letter, digit or `_` becomes `_`, the unit comes last, and
 //! a counter ends in `_total`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use telemetry_hub_actors::{MetricKind, Sample, SampleValue};
@@ -55,9 +55,17 @@ impl Family<'_> {
         let first_id = self.samples.first().map(|sample| sample.id());
         // Ids that differ only in what Prometheus cannot write are told apart by a label.
         let many_ids = self.samples.iter().any(|sample| Some(sample.id()) != first_id);
-        for sample in &self.samples {
-            let id = many_ids.then_some(sample.id());
-            write_sample(name, &labels(id, sample.attributes()), sample.value(), text);
+        let labels =
+            |sample: &&Sample| labels(many_ids.then_some(sample.id()), sample.attributes());
+        let all: Vec<Vec<String>> = self.samples.iter().map(labels).collect();
+        let mut counts: HashMap<&[String], usize> = HashMap::new();
+        all.iter().for_each(|labels| *counts.entry(labels).or_default() += 1);
+        for (sample, labels) in self.samples.iter().zip(&all) {
+            // So are attributes that differ only in what labels cannot say: the number 1 and the text "1".
+            let all_attributes = (counts[&**labels] > 1)
+                .then(|| format!("metric_attributes=\"{}\"", escaped(sample.attributes())));
+            let labels: Vec<String> = labels.iter().cloned().chain(all_attributes).collect();
+            write_sample(name, &labels, sample.value(), text);
         }
     }
 }
@@ -141,7 +149,9 @@ fn sanitized(name: &str) -> String {
 /// The label of an attribute. Those that mean something here already get Prometheus's own prefix for such clashes.
 fn label(key: &str) -> String {
     let label = sanitized(key);
-    if matches!(label.as_str(), "quantile" | "metric_id") || label.starts_with("__") {
+    if matches!(label.as_str(), "quantile" | "metric_id" | "metric_attributes")
+        || label.starts_with("__")
+    {
         format!("exported_{label}")
     } else {
         label
@@ -196,6 +206,29 @@ mod tests {
                 "# TYPE size_kibibytes summary",
                 "size_kibibytes{quantile=\"0.5\"} 2",
                 "size_kibibytes_count 7",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn series_that_labels_cannot_tell_apart_are_told_apart_by_one_more() {
+        let hub = HubHandle::start(HubConfig::default()).await.unwrap();
+        for attributes in
+            [r#"{"a.b":1}"#, r#"{"a_b":"1"}"#, r#"{"a_b":"2","metric_attributes":"x"}"#]
+        {
+            let json =
+                format!(r#"{{"id":"m","type":"gauge","value":5,"attributes":{attributes}}}"#);
+            hub.record(Measurement::from_json(serde_json::from_str(&json).unwrap()).unwrap())
+                .unwrap();
+        }
+        let text = encode(&hub.metrics());
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with("m{")).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"m{a_b="1",metric_attributes="{\"a.b\":1}"} 5"#,
+                r#"m{a_b="1",metric_attributes="{\"a_b\":\"1\"}"} 5"#,
+                r#"m{a_b="2",exported_metric_attributes="x"} 5"#,
             ]
         );
     }
