@@ -15,7 +15,7 @@ use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use telemetry_hub_actors::{HubConfig, Value};
+use telemetry_hub_actors::{Clock, HubConfig, Value};
 
 use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
 use crate::intake::{Limits, RouteOptions};
@@ -84,6 +84,8 @@ pub struct Settings {
     max_event_types: usize,
     ping_interval: Time,
     retry: Time,
+    #[serde(skip, default = "Clock::system")]
+    clock: Clock,
 }
 
 /// Settings that cannot be.
@@ -134,6 +136,7 @@ impl Default for Settings {
             max_event_types: hub.max_event_types,
             ping_interval: Time(hub.ping_interval),
             retry: Time(hub.retry),
+            clock: hub.clock,
         }
     }
 }
@@ -220,6 +223,12 @@ impl Settings {
             Some(address) if !self.asks_for_tokens() => Err(ServerError::Exposed { address }),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// With another clock for the hub's time of day than the system's: tests bring their own.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// How long the end may take.
@@ -317,7 +326,7 @@ impl Settings {
             max_event_types: self.max_event_types,
             ping_interval: self.ping_interval.0,
             retry: self.retry.0,
-            ..HubConfig::default()
+            clock: self.clock.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use telemetry_hub::{Server, ServerError, Settings};
-use telemetry_hub_actors::HubHandle;
+use telemetry_hub_actors::{Clock, HubHandle};
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -36,7 +36,12 @@ impl TestServer {
     }
 
     /// With settings other than the defaults.
-    pub(crate) async fn with(mut settings: Value) -> Self {
+    pub(crate) async fn with(settings: Value) -> Self {
+        Self::with_clock(settings, Clock::system()).await
+    }
+
+    /// With a time of day of its own as well.
+    pub(crate) async fn with_clock(mut settings: Value, clock: Clock) -> Self {
         if settings["listen"].is_null() {
             settings["listen"] = json!("127.0.0.1:0");
         }
@@ -46,7 +51,7 @@ impl TestServer {
                 settings[name] = json!("off");
             }
         }
-        let settings = Settings::load(None, &settings).unwrap();
+        let settings = Settings::load(None, &settings).unwrap().with_clock(clock);
         let server = Server::bind(settings).await.unwrap();
         let (base, hub) = (format!("http://{}", server.address()), server.hub().clone());
         let otlp = server.otlp_addresses();

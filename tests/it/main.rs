@@ -6,6 +6,7 @@ mod harness;
 
 mod access;
 mod browsers;
+mod chaos;
 mod check;
 mod drain;
 mod embed;

@@ -11,7 +11,21 @@ use crate::harness::within_patience;
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
-    command.args(arguments).kill_on_drop(true);
+    command.args(arguments);
+    prepared(command)
+}
+
+/// The program under limits of the shell's (`ulimit …`), with settings of the environment's.
+pub(crate) fn limited_program(limits: &str, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits} && exec \"$0\" --listen 127.0.0.1:0")]);
+    command.arg(env!("CARGO_BIN_EXE_telemetry-hub"));
+    command.envs(settings.iter().map(|(name, value)| (format!("TELEMETRY_HUB_{name}"), value)));
+    prepared(command)
+}
+
+fn prepared(mut command: Command) -> Command {
+    command.kill_on_drop(true);
     // Tests run side by side, and the usual ports are there once.
     command.env("TELEMETRY_HUB_OTLP_HTTP", "off").env("TELEMETRY_HUB_OTLP_GRPC", "off");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -24,14 +38,21 @@ async fn run(arguments: &[&str]) -> Output {
 
 /// A running hub, its address, and the rest of what it prints.
 async fn start(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
-    let mut child = program(arguments).spawn().unwrap();
+    started(program(arguments)).await
+}
+
+/// Starts it.
+pub(crate) async fn started(
+    mut program: Command,
+) -> (Child, String, Lines<BufReader<ChildStdout>>) {
+    let mut child = program.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = within_patience(lines.next_line()).await.unwrap().unwrap();
     let address = first.rsplit(' ').next().unwrap().to_owned();
     (child, address, lines)
 }
 
-async fn signal(child: &Child, name: &str) {
+pub(crate) async fn signal(child: &Child, name: &str) {
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
 }

@@ -1,0 +1,159 @@
+//! What breaks when: all of it from a seed, so that a run can be had again. How threads interleave cannot be had again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use telemetry_hub_actors::Fault;
+
+/// Restarts cost so much time each: fewer than eight come in ten seconds, of the ten that a hub puts up with.
+const TIME_FOR_A_RESTART: Duration = Duration::from_millis(1300);
+
+/// How many intervals the metrics subscribers of a run ask for: each has a sampler.
+pub(super) const SAMPLERS: u32 = 2;
+
+/// The faults of a run.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) seed: u64,
+    pub(super) faults: Vec<Blow>,
+}
+
+/// Something that breaks.
+#[derive(Debug)]
+pub(super) struct Blow {
+    /// How long after the one before.
+    pub(super) after: Duration,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// An actor fails.
+    Break(Fault),
+    /// The collector hangs until it is killed.
+    Hang,
+    /// The clock says another time from now on: so many seconds away from the true one.
+    MoveClock(i64),
+}
+
+/// Which faults may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Targets {
+    All,
+    /// None that a client can see.
+    Collector,
+}
+
+impl Script {
+    pub(super) fn new(seed: u64, length: Duration, targets: Targets) -> Self {
+        let mut rng = rng(seed, "faults");
+        let (mut faults, mut time) = (Vec::new(), Duration::ZERO);
+        while time < length {
+            let kind = Kind::random(&mut rng, targets);
+            let pause = Duration::from_millis(rng.random_range(50..600));
+            let after = pause + TIME_FOR_A_RESTART * kind.restarts();
+            time += after;
+            faults.push(Blow { after, kind });
+        }
+        Self { seed, faults }
+    }
+
+    /// How long a run is, by hand or so that it is no burden to all who run the tests.
+    pub(super) fn length(usual: u64) -> Duration {
+        Duration::from_secs(from_environment("CHAOS_SECONDS").unwrap_or(usual))
+    }
+
+    /// The seed given by hand, or another each time.
+    pub(super) fn some_seed() -> u64 {
+        let seed = || rand::random_range(0..1_000_000);
+        from_environment("CHAOS_SEED").unwrap_or_else(seed)
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts = BTreeMap::<_, u32>::new();
+        for Blow { kind, .. } in &self.faults {
+            *counts.entry(kind.name()).or_default() += 1;
+        }
+        write!(f, "CHAOS_SEED={}: {counts:?}", self.seed)
+    }
+}
+
+impl Kind {
+    fn random(rng: &mut StdRng, targets: Targets) -> Self {
+        let of_collector = match rng.random_range(0..3) {
+            0 => Fault::KillCollector,
+            1 => Fault::PanicCollector,
+            _ => Fault::PanicCollectorAfter(rng.random_range(0..40)),
+        };
+        if targets == Targets::Collector {
+            return Self::Break(of_collector);
+        }
+        match rng.random_range(0..16) {
+            0..4 => Self::Break(of_collector),
+            4 | 5 => Self::Hang,
+            6 => Self::Break(Fault::KillSubscribers),
+            7 | 8 => Self::Break(Fault::PanicSubscribers),
+            9 => Self::Break(Fault::KillSweeper),
+            10 => Self::Break(Fault::PanicSweeper),
+            11 => Self::Break(Fault::KillSamplers),
+            12 => Self::Break(Fault::PanicSamplers),
+            _ => Self::MoveClock(rng.random_range(-7..=7) * 3600),
+        }
+    }
+
+    /// How many actors are restarted because of it.
+    fn restarts(self) -> u32 {
+        match self {
+            Self::Hang => 1,
+            Self::Break(Fault::KillSamplers | Fault::PanicSamplers) => SAMPLERS,
+            Self::Break(Fault::KillSubscribers | Fault::PanicSubscribers) | Self::MoveClock(_) => 0,
+            Self::Break(_) => 1,
+        }
+    }
+
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Break(Fault::PanicCollectorAfter(_)) => "PanicCollectorAfter".to_owned(),
+            Self::Break(fault) => format!("{fault:?}"),
+            Self::Hang => "HangCollector".to_owned(),
+            Self::MoveClock(_) => "MoveClock".to_owned(),
+        }
+    }
+}
+
+/// Chance for one of those who take part, its own and the same in each run of a seed.
+pub(super) fn rng(seed: u64, name: &str) -> StdRng {
+    StdRng::seed_from_u64(hash(&(seed, name)))
+}
+
+pub(super) fn random_time(rng: &mut StdRng, milliseconds: Range<u64>) -> Duration {
+    Duration::from_millis(rng.random_range(milliseconds))
+}
+
+/// A hash that is the same in every run.
+pub(super) fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn a_seed_repeats_its_script_and_another_does_not() {
+    let script = |seed| Script::new(seed, Duration::from_secs(60), Targets::All);
+    let told = |seed| format!("{:?}", script(seed).faults);
+    assert_eq!(told(7), told(7));
+    assert_ne!(told(7), told(8));
+    let restarts: u32 = script(7).faults.iter().map(|blow| blow.kind.restarts()).sum();
+    assert!((10..50).contains(&restarts), "{restarts}");
+}
