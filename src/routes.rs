@@ -174,9 +174,13 @@ fn sender(intake: &Intake) -> BoxedFilter<(Result<Intake, Problem>,)> {
 
 /// Whom a request takes this server for.
 fn host() -> BoxedFilter<(Host,)> {
-    let named = |host: Option<Authority>| host.map_or(Host::Unnamed, Host::Named);
+    let named = |host: Option<Authority>, headers: HeaderMap| match host {
+        _ if Host::is_named_twice(&headers) => Host::Malformed,
+        host => host.map_or(Host::Unnamed, Host::Named),
+    };
     let malformed = warp::any().map(|| Host::Malformed);
-    warp::host::optional().map(named).or(malformed).unify().boxed()
+    let request = warp::host::optional().and(warp::header::headers_cloned());
+    request.map(named).or(malformed).unify().boxed()
 }
 
 /// The handle, for a route that anybody may have.

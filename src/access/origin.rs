@@ -27,6 +27,9 @@ pub(crate) enum Host {
 impl Host {
     /// By the URI, as HTTP/2 has it, or the header `Host`.
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        if Self::is_named_twice(headers) {
+            return Self::Malformed;
+        }
         let header = headers.get(HOST).map(|host| Authority::try_from(host.as_bytes()));
         match (uri.authority(), header) {
             (None, None) => Self::Unnamed,
@@ -35,6 +38,11 @@ impl Host {
             (Some(one), Some(Ok(other))) if *one == other => Self::Named(other),
             (Some(_), Some(Ok(_))) | (_, Some(Err(_))) => Self::Malformed,
         }
+    }
+
+    /// Whether there are two headers `Host`, of which others may take another one (RFC 9112, section 3.2).
+    pub(crate) fn is_named_twice(headers: &HeaderMap) -> bool {
+        headers.get_all(HOST).iter().nth(1).is_some()
     }
 }
 
@@ -150,6 +158,9 @@ mod tests {
             let found = Host::of(&uri.parse().unwrap(), &header.into_iter().collect());
             assert_eq!(found, expected, "{uri} {found:?}");
         }
+        let twice = ["localhost", "evil.example"].map(|host| (HOST, host.parse().unwrap()));
+        let found = Host::of(&"/x".parse().unwrap(), &twice.into_iter().collect());
+        assert_eq!(found, Host::Malformed);
         assert!(check(&Host::Malformed, &HeaderMap::new()).is_err());
     }
 
