@@ -68,7 +68,7 @@ fn cramped() -> Value {
         "ingest_patience": "200ms",
         "max_body_bytes": "1MiB",
         "stall_timeout": "3s",
-        "write_timeout": "3s",
+        "write_timeout": "8s",
         "head_timeout": "2s",
         "ping_interval": "1s",
         "drain_timeout": "30s",
@@ -132,11 +132,12 @@ impl Run {
         for subscriber in subscribers {
             watching.spawn(subscriber.watch(check_in.clone()));
         }
-        drop(check_in);
         for (interval, stalls) in [("0.5", false), ("0.2", true)] {
-            let journal = Arc::clone(&journal);
-            measuring.spawn(MetricsSubscriber { url: url(), interval, stalls, journal }.watch());
+            let subscriber =
+                MetricsSubscriber { url: url(), interval, stalls, journal: Arc::clone(&journal) };
+            measuring.spawn(subscriber.watch(check_in.clone()));
         }
+        drop(check_in);
         for number in 0..PUBLISHERS {
             let journal = Arc::clone(&journal);
             publishing

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::frames::Frames;
 use super::journal::Journal;
@@ -19,8 +20,10 @@ pub(super) struct MetricsSubscriber {
 }
 
 impl MetricsSubscriber {
-    /// Watches until the hub says that it shuts down. Returns how many frames it was sent.
-    pub(super) async fn watch(self) -> u64 {
+    /// Watches until the hub says that it shuts down. Checks in at a frame that comes when nothing breaks any more. Returns how many
+    /// frames it was sent.
+    pub(super) async fn watch(self, check_in: mpsc::Sender<()>) -> u64 {
+        let mut check_in = Some(check_in);
         let client = reqwest::Client::builder();
         let client = if self.stalls { client.http2_prior_knowledge() } else { client };
         let client = client.build().unwrap();
@@ -39,6 +42,9 @@ impl MetricsSubscriber {
                             let now = value(&frame.data, "hub.events.received");
                             assert!(now >= received, "a total falls from {received} to {now}");
                             (received, count) = (now, count + 1);
+                            if self.journal.is_ending() {
+                                drop(check_in.take());
+                            }
                         }
                         "bye" => {
                             assert!(frame.data.contains("shutdown"), "{}", frame.data);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use telemetry_hub_actors::Fault;
 
@@ -53,8 +54,13 @@ impl Script {
     pub(super) fn new(seed: u64, length: Duration, targets: Targets) -> Self {
         let mut rng = rng(seed, "faults");
         let (mut faults, mut time) = (Vec::new(), Duration::ZERO);
+        let mut kinds = Vec::new();
         while time < length {
-            let kind = Kind::random(&mut rng, targets);
+            if kinds.is_empty() {
+                kinds = Kind::one_of_each(&mut rng, targets);
+                kinds.shuffle(&mut rng);
+            }
+            let kind = kinds.pop().expect("there is one of each");
             let pause = Duration::from_millis(rng.random_range(50..600));
             let after = pause + TIME_FOR_A_RESTART * kind.restarts();
             time += after;
@@ -86,26 +92,28 @@ impl fmt::Display for Script {
 }
 
 impl Kind {
-    fn random(rng: &mut StdRng, targets: Targets) -> Self {
-        let of_collector = match rng.random_range(0..3) {
-            0 => Fault::KillCollector,
-            1 => Fault::PanicCollector,
-            _ => Fault::PanicCollectorAfter(rng.random_range(0..40)),
-        };
-        if targets == Targets::Collector {
-            return Self::Break(of_collector);
+    /// All that can be, some of it with a number of its own.
+    fn one_of_each(rng: &mut StdRng, targets: Targets) -> Vec<Self> {
+        let of_collector = [
+            Fault::KillCollector,
+            Fault::PanicCollector,
+            Fault::PanicCollectorAfter(rng.random_range(0..40)),
+        ];
+        let others = [
+            Fault::KillSubscribers,
+            Fault::PanicSubscribers,
+            Fault::KillSweeper,
+            Fault::PanicSweeper,
+            Fault::KillSamplers,
+            Fault::PanicSamplers,
+        ];
+        let mut kinds: Vec<Self> = of_collector.into_iter().map(Self::Break).collect();
+        if targets == Targets::All {
+            kinds.extend(others.into_iter().map(Self::Break));
+            kinds.push(Self::Hang);
+            kinds.extend((0..3).map(|_| Self::MoveClock(rng.random_range(-7..=7) * 3600)));
         }
-        match rng.random_range(0..16) {
-            0..4 => Self::Break(of_collector),
-            4 | 5 => Self::Hang,
-            6 => Self::Break(Fault::KillSubscribers),
-            7 | 8 => Self::Break(Fault::PanicSubscribers),
-            9 => Self::Break(Fault::KillSweeper),
-            10 => Self::Break(Fault::PanicSweeper),
-            11 => Self::Break(Fault::KillSamplers),
-            12 => Self::Break(Fault::PanicSamplers),
-            _ => Self::MoveClock(rng.random_range(-7..=7) * 3600),
-        }
+        kinds
     }
 
     /// How many actors are restarted because of it.

@@ -127,11 +127,13 @@ impl Subscriber {
         let mut check_in = Some(check_in);
         loop {
             let start = self.start(&record.visits, &mut rng);
-            match self.visit(start, &mut check_in, &mut rng).await {
+            let visit = self.visit(start, &mut check_in, &mut rng).await;
+            let is_refused = visit.is_none();
+            match visit {
                 Some(visit) => record.visits.push(visit),
                 None => record.refusals += 1,
             }
-            if check_in.is_none() || record.has_been_told_goodbye() {
+            if record.has_been_told_goodbye() || (is_refused && check_in.is_none()) {
                 return record;
             }
             pause(random_time(&mut rng, 1..300), &self.journal).await;
@@ -162,7 +164,12 @@ impl Subscriber {
         rng: &mut StdRng,
     ) -> Option<Visit> {
         let (accepted_before, blows) = (self.journal.accepted(), self.journal.blows());
+        let was_ending = self.journal.is_ending();
         let mut source = within_patience(self.open(start)).await?;
+        if self.journal.is_ending() && !was_ending {
+            // It may have come too late for the last event.
+            return None;
+        }
         let posted_before = self.journal.posted();
         let mut frames = Frames::default();
         let mut visit =
@@ -256,7 +263,7 @@ impl Subscriber {
             Manners::Good | Manners::Leaves => {}
             Manners::Stalls => {
                 if rng.random_ratio(1, 30) {
-                    let time = random_time(rng, 1000..8000);
+                    let time = random_time(rng, 1000..15000);
                     pause(time, &self.journal).await;
                 }
             }
