@@ -5,6 +5,7 @@
 mod harness;
 
 mod access;
+mod attacks;
 mod browsers;
 mod chaos;
 mod check;
