@@ -66,7 +66,8 @@ impl Health {
 
     /// Asks until the end of the run. Returns what was said.
     pub(super) async fn poll(self: Arc<Self>, url: String, journal: Arc<Journal>) -> Answers {
-        let client = reqwest::Client::new();
+        // A connection that is kept may be closed just when it is used again.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut tick = tokio::time::interval(EVERY);
         while !journal.is_ending() {
             tick.tick().await;
