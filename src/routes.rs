@@ -46,6 +46,8 @@ mod tickets;
 /// # }
 /// ```
 ///
+/// Whose a request is, the host can say by a [`PeerAddress`] in its extensions.
+///
 /// The filter holds the hub: it runs until it is shut down, or until this, its clones and all handles are gone. Bodies share
 /// one allowance in this filter and its clones, so build it once. How to stop is told [at the crate](crate#how-to-stop).
 pub fn routes(hub: &HubHandle) -> BoxedFilter<(warp::reply::Response,)> {

@@ -64,6 +64,8 @@ use crate::routes;
 /// Frames are small and should leave at once: a host that can, sets `TCP_NODELAY` on its connections, in axum by
 /// `ListenerExt::tap_io`.
 ///
+/// Whose a request is, the host can say by a [`PeerAddress`] in its extensions.
+///
 /// A service holds the hub: it runs until it is shut down, or until the service, its clones and all handles are gone. Bodies
 /// share one allowance in a service and its clones, so build it once. How to stop is told [at the crate](crate#how-to-stop).
 #[derive(Debug, Clone)]
