@@ -331,7 +331,7 @@ mod tests {
 
     #[track_caller]
     fn check(metric: &[u8], kind: Kind, bytes: &[u8]) {
-        let data = Data::of(metric).ok().expect("it has data");
+        let data = Data::of(metric).unwrap_or_else(|_| panic!("it has data"));
         assert_eq!((data.kind, &*data.bytes), (kind, bytes));
     }
 

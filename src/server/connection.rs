@@ -145,7 +145,7 @@ impl Connections {
             (Protocol::Tls, Some(tls)) => self.serve_tls(socket, place, service, &tls).await,
             (Protocol::Http1 | Protocol::Unclear, Some(_)) => {
                 // What is left unread when a socket is closed resets the connection, and the answer with it.
-                socket.read(&mut [0; 4096]).await.ok();
+                drop(socket.read(&mut [0; 4096]).await);
                 socket.write_all(SPEAK_TLS).await.ok();
             }
             (Protocol::Unclear, None) => self.serve_any(socket, service).await,
