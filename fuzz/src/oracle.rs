@@ -1,4 +1,5 @@
-//! The filter rules of README.md, "Filters", as simply as they can be said. Slow, and written without a look at how the hub does it.
+//! The filter rules of README.md, once more and as simply as they can be said: slow, and sharing no code with the hub's but the levels'
+//! names.
 
 use std::net::IpAddr;
 

@@ -48,7 +48,7 @@ pub(crate) struct ConnectionLimits {
 /// How many streams a client of HTTP/2 may have reset that nobody has looked at yet, and how many the server for the client's
 /// faults: more is an attack (CVE-2023-44487, CVE-2025-8671), and the end of its connection.
 const MAX_PENDING_RESETS: usize = 20;
-const MAX_LOCAL_RESETS: usize = 100;
+const MAX_LOCAL_RESETS: usize = 1024;
 
 /// The least that hyper can read a head with.
 const MIN_HEAD_BYTES: usize = 8192;

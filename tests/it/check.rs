@@ -64,7 +64,7 @@ async fn good_settings_are_told_in_words() {
                 "the token \"alice\" has expired",
                 "some tokens never expire",
             ],
-            &["everybody on"],
+            &["everybody on this machine"],
         ),
         (
             "everything",

@@ -129,7 +129,7 @@ async fn bad_claims_let_nobody_in() {
         (json!({"exp": null}), 401, "cannot be read"),
         (json!({"exp": "tomorrow"}), 401, "cannot be read"),
         (json!({"exp": -1}), 401, "is missing or"),
-        (json!({"exp": 1e300}), 401, "out of range"),
+        (json!({"exp": 1e300}), 401, "is missing or"),
         (json!({"nbf": now + 1000}), 401, "not good yet"),
         (json!({"nbf": "now"}), 401, "cannot be read"),
         (json!({"iss": "https://evil.example"}), 401, "another issuer"),

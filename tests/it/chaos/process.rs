@@ -247,6 +247,9 @@ struct Drain {
 
 const PUBLISHERS: usize = 3;
 
+/// So long that there is always something accepted that has not been handed over.
+const LINGER: (&str, &str) = ("LINGER", "200ms");
+
 impl Drain {
     /// Begins, and waits until everybody is at it.
     async fn begin(url: &str) -> Self {
@@ -255,6 +258,8 @@ impl Drain {
         let journal = Arc::new(Journal::without_scribe(PUBLISHERS));
         let (mut publishing, mut watching) = (JoinSet::new(), JoinSet::new());
         let (check_in, _) = mpsc::channel(1);
+        let client = Client::new();
+        let before = measured(&client, url, "hub_subscribers").await;
         for (number, transport) in
             [Transport::Socket, Transport::Socket, Transport::Chunks, Transport::Http2]
                 .into_iter()
@@ -271,12 +276,12 @@ impl Drain {
             };
             watching.spawn(subscriber.watch(check_in.clone()));
         }
-        let client = Client::new();
-        let all_watch = async { while measured(&client, url, "hub_subscribers").await < 4.0 {} };
+        let watching_now = async || measured(&client, url, "hub_subscribers").await - before;
+        let all_watch = async { while watching_now().await < 4.0 {} };
         within_patience(all_watch).await;
         for number in 0..PUBLISHERS {
             let (url, journal) = (url.to_owned(), Arc::clone(&journal));
-            publishing.spawn(Publisher { url, events, number, pause: 0..20, journal }.publish());
+            publishing.spawn(Publisher { url, events, number, pause: 0..5, journal }.publish());
         }
         eventually(|| journal.accepted().iter().all(|accepted| *accepted > 100)).await;
         Self { journal, events, publishing, watching }
@@ -311,7 +316,7 @@ fn events_of(record: &Record) -> Vec<(EventId, Numbered)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_amid_everything_it_hands_over_what_it_has_accepted() {
-    let mut program = limited_program(":", &[]);
+    let mut program = limited_program(":", &[LINGER]);
     program.stderr(Stdio::null());
     let (mut child, url, _lines) = started(program).await;
     let drain = Drain::begin(&url).await;
@@ -322,7 +327,7 @@ async fn told_to_stop_amid_everything_it_hands_over_what_it_has_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_costs_the_drain_its_time_and_the_others_nothing() {
-    let mut program = limited_program(":", &[("DRAIN_TIMEOUT", "2s")]);
+    let mut program = limited_program(":", &[LINGER, ("DRAIN_TIMEOUT", "2s")]);
     program.stderr(Stdio::null());
     let (mut child, url, _lines) = started(program).await;
     let mut stalled = connect(&url).await;

@@ -338,3 +338,68 @@ impl fmt::Display for Verdict {
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, not {expected:?}")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a subscriber to everything was told after the first of five events, and what is found wrong with it.
+    #[track_caller]
+    fn check(said: impl Fn(&[EventId]) -> Vec<Said>, finding: Option<&str>) {
+        let events = Events { seed: 1 };
+        let id = |n: u64| format!("0199aaaa-bbbb-7ccc-8ddd-eeeeffff000{n}").parse().unwrap();
+        let all = (0..5).map(|number| (id(number), Numbered { publisher: 0, number }));
+        let truth = Truth::new(events, all.collect());
+        let ids: Vec<EventId> = (0..5).map(id).collect();
+        let mut said = said(&ids);
+        said.push(Said::Bye("shutdown".to_owned()));
+        let visit = Visit {
+            start: Start::After(ids[0]),
+            accepted_before: vec![5],
+            posted_before: vec![5],
+            said,
+            end: End::Bye,
+        };
+        let wanted = (Wish::Everything, Follow::None);
+        let record = Record { name: "one".to_owned(), wanted, visits: vec![visit], refusals: 0 };
+        let mut verdict = Verdict::default();
+        truth.check(&record, &mut verdict);
+        match finding {
+            None => assert!(verdict.findings.is_empty(), "{verdict}"),
+            Some(finding) => assert!(verdict.findings.concat().contains(finding), "{verdict}"),
+        }
+    }
+
+    fn event(ids: &[EventId], number: usize) -> Said {
+        Said::Event(ids[number], Numbered { publisher: 0, number: number as u64 })
+    }
+
+    #[test]
+    fn what_is_lost_doubled_or_told_wrongly_is_found() {
+        let of = |numbers: &'static [usize]| {
+            move |ids: &[EventId]| {
+                let caught_up = Said::CaughtUp(numbers.len() as u64);
+                numbers.iter().map(|number| event(ids, *number)).chain([caught_up]).collect()
+            }
+        };
+        check(of(&[1, 2, 3, 4]), None);
+        check(of(&[1, 2, 4]), Some("the event"));
+        check(of(&[2, 3, 4]), Some("the event"));
+        check(of(&[1, 2, 3]), Some("1 events never came"));
+        check(of(&[1, 2, 2, 3, 4]), Some("the event"));
+        check(of(&[1, 3, 2, 4]), Some("the event"));
+        check(of(&[0, 1, 2, 3, 4]), Some("the event"));
+        let slow = |missed, from: usize, to: usize| {
+            move |ids: &[EventId]| {
+                vec![event(ids, 1), Said::Slow(missed, ids[from], ids[to]), event(ids, 4)]
+            }
+        };
+        check(slow(2, 2, 3), None);
+        check(slow(1, 2, 3), Some("the gap's end"));
+        check(slow(2, 1, 3), Some("the gap's beginning"));
+        check(slow(4, 2, 3), Some("there are no more events"));
+        check(|ids| vec![Said::Expired(ids[3]), event(ids, 4)], None);
+        check(|ids| vec![Said::Expired(ids[2]), event(ids, 4)], Some("the event"));
+        check(|ids| vec![event(ids, 1), Said::CaughtUp(2)], Some("replayed"));
+    }
+}
