@@ -3,24 +3,32 @@
 //! Every setting has one name, in all of them: `replay_bytes` in the file, `TELEMETRY_HUB_REPLAY_BYTES` outside. A name that
 //! nothing has is refused.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use figment::providers::{Env, Format, Serialized, Toml};
-use figment::value::{Dict, Map};
-use figment::{Figment, Metadata, Profile, Provider};
-use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use figment::Figment;
+use figment::providers::{Env, Serialized};
+use serde::{Deserialize, Serialize};
 use telemetry_hub_actors::{Clock, HubConfig, Value};
+
+use secret::Secrets;
+use toml_file::TomlFile;
 
 use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
 use crate::intake::{Limits, RouteOptions};
 use crate::server::{ConnectionLimits, ServerError, TlsFiles};
 use crate::watched_file::FileError;
+
+mod listen;
+mod secret;
+mod time;
+mod toml_file;
+
+pub(crate) use listen::{ExtraListen, Listen};
+pub(crate) use secret::Secret;
+pub(crate) use time::Time;
 
 /// What every environment variable begins with.
 const ENV_PREFIX: &str = "TELEMETRY_HUB_";
@@ -345,211 +353,10 @@ fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-/// A TOML file. What is wrong with it is told without its text: a key may stand in the same line.
-struct TomlFile<'a>(&'a Path);
-
-impl Provider for TomlFile<'_> {
-    fn metadata(&self) -> Metadata {
-        Metadata::from("TOML file", self.0)
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let text = std::fs::read_to_string(self.0).map_err(|error| error.to_string())?;
-        let settings: Dict = Toml::from_str(&text).map_err(|error| {
-            let (line, column) = position(&text, error.span().map_or(0, |span| span.start));
-            let message = error.message().replace('\n', ", ");
-            format!("line {line}, column {column}: {message}")
-        })?;
-        Ok(Map::from([(Profile::Default, settings)]))
-    }
-}
-
-/// The line and the column of a byte, both counted from 1.
-fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.char_indices().take_while(|(at, _)| *at < byte);
-    before.fold((1, 1), |(line, column), (_, character)| match character {
-        '\n' => (line + 1, 1),
-        _ => (line, column + 1),
-    })
-}
-
-/// An address to listen on besides the hub's own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Listen {
-    pub(crate) address: SocketAddr,
-    /// Whether somebody asked for it. If not, the hub goes without it if it is taken.
-    pub(crate) is_wanted: bool,
-}
-
-/// Where to listen besides: on the usual port of the hub's own address, nowhere, or on an address of its own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ExtraListen {
-    Auto,
-    Off,
-    At(SocketAddr),
-}
-
-impl Serialize for ExtraListen {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Off => serializer.serialize_str("off"),
-            Self::At(address) => serializer.collect_str(address),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ExtraListen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl FromStr for ExtraListen {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            address => address
-                .parse()
-                .map(Self::At)
-                .map_err(|_| "expected \"auto\", \"off\" or ADDRESS:PORT"),
-        }
-    }
-}
-
-/// A text that is not empty and is never shown. Only the command line's are serialised, on their way into [`Settings`].
-#[derive(Clone, Serialize)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-impl FromStr for Secret {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() {
-            Err("an empty key would let anybody in")
-        } else {
-            Ok(Self(text.into()))
-        }
-    }
-}
-
-/// Texts that are never shown, nor written: one, or an array of them.
-#[derive(Clone, Default)]
-struct Secrets(Vec<Secret>);
-
-impl Serialize for Secrets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // There are none among the defaults, and nobody else needs them.
-        serializer.collect_seq(std::iter::empty::<&str>())
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
-    }
-}
-
-impl<'de> Deserialize<'de> for Secrets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            One(String),
-            Several(Vec<String>),
-        }
-        let secrets = match Written::deserialize(deserializer) {
-            Ok(Written::One(secret)) => vec![secret],
-            Ok(Written::Several(secrets)) => secrets,
-            // What is wrong is not shown either.
-            Err(_) => {
-                return Err(serde::de::Error::custom(
-                    "expected texts: put what looks like a number in quotes",
-                ));
-            }
-        };
-        let secrets = secrets.iter().map(|secret| secret.parse()).collect::<Result<_, _>>();
-        secrets.map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-/// The longest time that any setting may have.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A duration, written as `30s` or `1m 30s`; a number alone is seconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Time(Duration);
-
-/// What a text or a number that is no [`Time`] is answered.
-const NO_TIME: &str = "expected a duration such as \"30s\", or a number of seconds, a day at most";
-
-impl Time {
-    fn new(duration: Duration) -> Option<Self> {
-        (duration <= LONGEST).then_some(Self(duration))
-    }
-
-    fn from_seconds(seconds: f64) -> Option<Self> {
-        Duration::try_from_secs_f64(seconds).ok().and_then(Self::new)
-    }
-}
-
-impl FromStr for Time {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let time = match text.parse() {
-            Ok(seconds) => Self::from_seconds(seconds),
-            Err(_) => text
-                .parse::<SignedDuration>()
-                .ok()
-                .and_then(|duration| duration.try_into().ok())
-                .and_then(Self::new),
-        };
-        time.ok_or(NO_TIME)
-    }
-}
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let duration = SignedDuration::try_from(self.0).map_err(serde::ser::Error::custom)?;
-        serializer.collect_str(&format_args!("{duration:#}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a duration such as \"30s\", or a number of seconds")]
-        enum Written {
-            Seconds(f64),
-            Text(String),
-        }
-        let time = match Written::deserialize(deserializer)? {
-            Written::Seconds(seconds) => Self::from_seconds(seconds).ok_or(NO_TIME),
-            Written::Text(text) => text.parse(),
-        };
-        time.map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use figment::Jail;
+    use figment::providers::{Format, Toml};
     use serde_json::json;
 
     use super::*;
@@ -679,5 +486,37 @@ mod tests {
         let toml = Settings::defaults_as_toml();
         let read: Settings = Figment::from(Toml::string(&toml)).extract().unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", Settings::default()));
+    }
+
+    /// What stands in the table of limits, but for thousands and spaces.
+    fn same(written: &str, default: &serde_json::Value) -> bool {
+        let plain = written.replace([',', ' '], "");
+        let plain = plain.split(':').next().unwrap();
+        let Some(text) = default.as_str() else {
+            return plain.parse().ok() == default.as_u64();
+        };
+        match (text.parse::<Time>(), text.parse::<ByteSize>()) {
+            (Ok(time), _) => plain.parse::<Time>().is_ok_and(|written| written.0 == time.0),
+            (_, Ok(size)) => plain.parse() == Ok(size),
+            (Err(_), Err(_)) => false,
+        }
+    }
+
+    #[test]
+    fn the_readme_has_the_limits_as_they_are() {
+        let defaults = serde_json::to_value(Settings::default()).unwrap();
+        let readme = include_str!("../README.md");
+        let (_, table) = readme.split_once("\n## Limits\n").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let mut rows = 0;
+        for row in table.lines().filter(|row| row.starts_with("| `")) {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            let name = cells[1].split('`').nth(1).unwrap();
+            if let Some(default) = defaults.get(name) {
+                assert!(same(cells[2], default), "{name}: {} is {default}", cells[2]);
+                rows += 1;
+            }
+        }
+        assert!(rows >= 17, "{rows}");
     }
 }

@@ -48,6 +48,9 @@ const UNSIGNED: &str = "server.signatures.refused";
 const RELOADED: &str = "server.files.reloaded";
 const BAD_FILES: &str = "server.files.failed";
 
+/// What the names of the series begin with that count failures, one for each status.
+const ANSWERS: &str = "server.responses.";
+
 /// The series that count what was decided: let in; turned away because nobody is known by these credentials; because they are not
 /// good for that; because a browser asked for another site.
 const GRANTED: &str = "server.access.granted";
@@ -178,6 +181,13 @@ impl Intake {
     pub(crate) fn count(&self, series: &str, number: usize) {
         let counted = self.hub.record(Measurement::counter(series, number as f64));
         counted.expect("the name is good, and not reserved");
+    }
+
+    /// Counts what was answered, under its status, if it is a failure.
+    pub(crate) fn count_answer(&self, status: StatusCode) {
+        if status.is_client_error() || status.is_server_error() {
+            self.count(&format!("{ANSWERS}{}", status.as_u16()), 1);
+        }
     }
 
     /// Counts what became of a file that was looked at again.

@@ -7,7 +7,7 @@ use telemetry_hub_actors::{IngestError, NoSuchSubscriber, QueryError, SubscribeE
 use warp::Reply;
 use warp::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Response, StatusCode};
 
@@ -219,9 +219,11 @@ pub(crate) fn json(body: &impl Serialize) -> HttpResponse {
     with_type(StatusCode::OK, "application/json", body)
 }
 
-/// What every answer says to browsers: it is what its type says, it may load nothing, and no page may frame it.
-pub(crate) const FOR_BROWSERS: [(HeaderName, HeaderValue); 2] = [
+/// What every answer says to browsers: it is what its type says, it may load nothing, no page may frame it, and nobody is told its URL, in
+/// which a ticket may stand.
+pub(crate) const FOR_BROWSERS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),

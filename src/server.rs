@@ -117,7 +117,9 @@ impl Server {
         settings.check_exposed(listeners.exposed())?;
         let hub = HubHandle::start(settings.hub()).await?;
         let service = HubService::with(&hub, &settings.routes(access));
-        service.intake().count(connection::REFUSED, 0);
+        for series in [connection::REFUSED, connection::FAILED] {
+            service.intake().count(series, 0);
+        }
         Ok(Self { settings, listeners, hub, service, tls, files })
     }
 

@@ -154,10 +154,11 @@ where
         let is_sending = !request.headers().contains_key(EXPECT);
         let request = request.map(RequestBody::new);
         let body = request.body().clone();
-        let answer = service.call(request);
+        let (answer, intake) = (service.call(request), self.intake.clone());
         Box::pin(async move {
             let mut answer = answer.await?;
             answer.headers_mut().extend(cors);
+            intake.count_answer(answer.status());
             if is_sending && !answer.status().is_success() {
                 body.discard().await;
             }

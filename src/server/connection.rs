@@ -28,6 +28,7 @@ use super::places::{Place, Places, Taken};
 use super::stream_writer::StreamWriter;
 use super::tls::{HTTP2, Tls};
 use super::write_deadline::WriteDeadline;
+use crate::intake::Intake;
 use crate::live_stream::Exit;
 use crate::service::HubService;
 
@@ -88,6 +89,10 @@ const FULL: &[u8] =
 /// The series that counts them.
 pub(super) const REFUSED: &str = "server.connections.refused";
 
+/// The series that counts the connections that ended by what their client did: no head in time, or too large a one, bad HTTP, a flood,
+/// no TLS.
+pub(super) const FAILED: &str = "server.connections.failed";
+
 /// What HTTP is spoken on.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
@@ -136,17 +141,18 @@ impl Connections {
             () = self.closing.cancelled() => return,
         };
         let mut socket = WriteDeadline::new(socket, self.limits.write_timeout);
-        let (protocol, tls) = match (protocol, self.tls.clone()) {
-            // It has hung up, or says nothing.
-            (Ok(None) | Err(_), _) => return,
-            (Ok(Some(protocol)), tls) => (protocol, tls),
+        let protocol = match protocol {
+            Ok(Some(protocol)) => protocol,
+            Ok(None) => return,
+            Err(_) => return service.intake().count(FAILED, 1),
         };
-        match (protocol, tls) {
+        match (protocol, self.tls.clone()) {
             (Protocol::Tls, Some(tls)) => self.serve_tls(socket, place, service, &tls).await,
             (Protocol::Http1 | Protocol::Unclear, Some(_)) => {
                 // What is left unread when a socket is closed resets the connection, and the answer with it.
                 drop(socket.read(&mut [0; 4096]).await);
                 socket.write_all(SPEAK_TLS).await.ok();
+                service.intake().count(FAILED, 1);
             }
             (Protocol::Unclear, None) => self.serve_any(socket, service).await,
             // TLS where none is spoken is answered as what it is, bad HTTP.
@@ -164,8 +170,7 @@ impl Connections {
         };
         let socket = match accepted {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return note(Err(error.into())),
-            Err(_) => return,
+            Ok(Err(_)) | Err(_) => return service.intake().count(FAILED, 1),
         };
         if socket.get_ref().1.alpn_protocol() == Some(HTTP2) {
             self.serve_any(socket, service).await;
@@ -176,7 +181,7 @@ impl Connections {
 
     /// HTTP/1.1. If the first request is granted a stream, that gets the socket.
     async fn serve_http1(self, socket: impl Socket, place: Place, service: HubService) {
-        let (exit, mut left) = Exit::new();
+        let ((exit, mut left), intake) = (Exit::new(), service.intake().clone());
         let (exit, service) = (Cell::new(Some(exit)), TowerToHyperService::new(service));
         let service = service_fn(move |mut request: Request<Incoming>| {
             // Only the first: before a later one, something may still be on its way out.
@@ -209,11 +214,12 @@ impl Connections {
                 connection.await
             }
         };
-        note(outcome.map_err(Into::into));
+        note(&intake, outcome.map_err(Into::into));
     }
 
     /// Whatever the client speaks.
     async fn serve_any(self, socket: impl Socket, service: HubService) {
+        let intake = service.intake().clone();
         let (begun, service) = (CancellationToken::new(), TowerToHyperService::new(service));
         let first_request = begun.clone();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -236,13 +242,13 @@ impl Connections {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = silence(begun, self.limits.head_timeout) => return,
+            () = silence(begun, self.limits.head_timeout) => return intake.count(FAILED, 1),
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
-        note(outcome);
+        note(&intake, outcome);
     }
 }
 
@@ -269,9 +275,18 @@ async fn silence(begun: CancellationToken, head_timeout: Duration) {
     }
 }
 
-fn note(outcome: Result<(), Box<dyn Error + Send + Sync>>) {
+fn note(intake: &Intake, outcome: Result<(), Box<dyn Error + Send + Sync>>) {
     if let Err(error) = outcome {
-        // Clients hang up all the time.
+        let is_fault = error.downcast_ref::<hyper::Error>().is_some_and(is_fault);
+        intake.count(FAILED, usize::from(is_fault));
         tracing::debug!(%error, "a connection ended");
     }
+}
+
+/// Whether a client did something that ends connections, rather than hanging up, which clients do all the time.
+fn is_fault(error: &hyper::Error) -> bool {
+    let has_hung_up = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    let is_cut_off = error.is_body_write_aborted() || error.is_shutdown();
+    let is_the_sockets = error.source().is_some_and(|source| source.is::<std::io::Error>());
+    !has_hung_up && !is_cut_off && !is_the_sockets
 }

@@ -428,6 +428,7 @@ async fn every_answer_tells_browsers_to_make_nothing_else_of_it() {
     for answer in answers {
         let (url, headers) = (answer.url(), answer.headers());
         assert_eq!(headers["x-content-type-options"], "nosniff", "{url}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{url}");
         let policy = "default-src 'none'; frame-ancestors 'none'";
         assert_eq!(headers["content-security-policy"], policy, "{url}");
         assert!(!headers.contains_key("access-control-allow-origin"), "{url}");

@@ -62,6 +62,7 @@ async fn a_head_that_is_too_large_is_refused() {
         format!("GET /readyz HTTP/1.1\r\nhost: localhost\r\n{many}connection: close\r\n\r\n");
     let answer = read_to_end(raw_request(&server, &head).await).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert_eq!(counter(&server, "server.connections.failed").await, 2.0);
     // Over HTTP/2, it is the stream alone that fails.
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     for (length, expected) in [(10_000, 200), (20_000, 431)] {
@@ -84,6 +85,7 @@ async fn a_body_that_comes_too_slowly_is_refused() {
     let answer = read_to_end(socket).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("300ms"), "{answer}");
+    assert_eq!(counter(&server, "server.responses.408").await, 1.0);
     server.stop().await.unwrap();
 }
 

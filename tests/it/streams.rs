@@ -43,6 +43,7 @@ fn stream_headers(other: (&str, &str)) -> Vec<(String, String)> {
         ("cache-control", "no-store, no-transform"),
         ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
         ("content-type", "text/event-stream"),
+        ("referrer-policy", "no-referrer"),
         ("x-accel-buffering", "no"),
         ("x-content-type-options", "nosniff"),
     ];

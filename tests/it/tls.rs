@@ -96,7 +96,31 @@ async fn who_speaks_no_tls_is_told_so() {
         socket.write_all(begun).await.unwrap();
         within_patience(socket.read_to_end(&mut Vec::new())).await.ok();
     }
-    assert_eq!(server.get("/readyz").await.status(), 200);
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("server_connections_failed_total 6\n"), "{metrics}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn lines_are_sent_over_tls_to_a_server_that_is_known() {
+    use std::process::Stdio;
+    let (server, certificates) = serve(json!({})).await;
+    let send = async |known: &std::path::Path| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
+        command.args(["send", "--quiet", "--url", &server.base, "-"]).stdin(Stdio::piped());
+        command.env("SSL_CERT_FILE", known).env_remove("SSL_CERT_DIR").kill_on_drop(true);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"hello\n").await.unwrap();
+        child
+    };
+    let mut stream = server.watch("").await;
+    let mut child = send(&certificates.certificate).await;
+    assert!(within_patience(child.wait()).await.unwrap().success());
+    assert_eq!(stream.events(1).await[0]["text"], "hello");
+    let mut child = send(&Certificates::for_localhost().certificate).await;
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(1), child.wait()).await;
+    assert!(gone.is_err() || !gone.unwrap().unwrap().success(), "nothing is sent to a stranger");
+    assert_eq!(server.hub.stats().received, 1);
     server.stop().await.unwrap();
 }
 
