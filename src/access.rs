@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use telemetry_hub_actors::{Filter, MetricsQuery, Selection, SmolStr, TraceQuery};
+use telemetry_hub_actors::{Filter, MetricsQuery, QueryError, Selection, SmolStr, TraceQuery};
 use warp::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use jwt::JwtKeys;
@@ -58,7 +58,7 @@ pub(crate) struct AccessSettings<'a> {
 }
 
 /// A request for something, as far as it tells who sends it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
     pub(crate) host: &'a Host,
     pub(crate) headers: &'a HeaderMap,
@@ -190,8 +190,10 @@ impl Access {
     ) -> Result<Admission, Denial> {
         let Asking { host, headers, .. } = asking;
         let ticket = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
-        if let Some(grant) = ticket.as_ref().and_then(|(_, ticket)| self.tickets.admit(ticket)) {
-            let cookie = Some(self.tickets.cookie(&grant, scope, now));
+        if let Some((_, ticket)) = &ticket
+            && let Some(grant) = self.tickets.admit(ticket)
+        {
+            let cookie = self.tickets.cookie(ticket, &grant, scope, now);
             return Ok(Admission { grant: Arc::new(grant), cookie });
         }
         if let Some(grant) = self.tickets.readmit(headers, scope) {
@@ -243,6 +245,25 @@ impl Grant {
             None => selection,
         }
     }
+}
+
+/// A limit on events, of which it must leave some out: one that is empty was meant to be another.
+pub(crate) fn limit(query: &str) -> Result<Filter, String> {
+    let filter: Filter =
+        query.parse().map_err(|error: QueryError| format!("{}: {error}", error.parameter))?;
+    if filter.matches_everything() {
+        return Err("leaves nothing out; leave it away if that is meant".to_owned());
+    }
+    Ok(filter)
+}
+
+/// What is asked of a token that would tell of others' events.
+pub(crate) const NEEDS_METRICS: &str = "a `filter` and the scope `metrics`: name the series that it may see in `metrics`, or their counts \
+     would tell of the events that it may not";
+
+/// Whether somebody who may see some events only could see from metrics how many others there are.
+pub(crate) fn tells_of_others(filter: Option<&Filter>, metrics: Option<&Selection>) -> bool {
+    filter.is_some() && metrics.is_none()
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

@@ -16,7 +16,10 @@ use telemetry_hub_actors::{Clock, HubConfig, Value};
 use secret::Secrets;
 use toml_file::TomlFile;
 
-use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
+use crate::access::{
+    Access, AccessSettings, JwtKeySettings, NEEDS_METRICS, Origin, Scope, TokenSettings,
+    tells_of_others,
+};
 use crate::intake::{Limits, RouteOptions};
 use crate::server::{ConnectionLimits, ServerError, TlsFiles};
 use crate::watched_file::FileError;
@@ -191,6 +194,14 @@ impl Settings {
         if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
             let error = "tokens: the same hash stands there twice, and only one could count";
             return Err(SettingsError(Box::new(error.to_owned().into())));
+        }
+        let tells = |token: &&TokenSettings| {
+            let (filter, metrics) = (token.filter.as_ref(), token.metrics.as_ref());
+            token.scopes.contain(Scope::Metrics) && tells_of_others(filter, metrics)
+        };
+        if let Some(token) = self.tokens.iter().find(tells) {
+            let error = format!("tokens: {:?} has {NEEDS_METRICS}", token.name);
+            return Err(SettingsError(Box::new(error.into())));
         }
         let tls = [&self.tls_certificate, &self.tls_key, &self.tls_client_ca];
         if self.tls().is_none() && tls.iter().any(|file| !file.as_os_str().is_empty()) {

@@ -10,7 +10,6 @@ use telemetry_hub_actors::{HubHandle, IngestError, Measurement, SmolStr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::{HeaderMap, StatusCode};
 
-use body::CHUNK_BYTES;
 use rate::{Excess, Rate};
 
 use crate::access::{Access, Admission, Asking, Cors, Denial, Grant, Scope};
@@ -28,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much the bodies may take that are being read or parsed, in whole bodies of the largest size.
 const LARGEST_BODIES: usize = 8;
+
+/// The same for bodies that nobody stands for before their signature has been verified: whoever sends them takes no room of others.
+const UNVERIFIED_BODIES: usize = 2;
 
 /// How many bodies are parsed at once: parsing does nothing but compute, and what it makes can be many times the body.
 const PARSED_AT_ONCE: usize = 2;
@@ -136,6 +138,14 @@ impl Default for Limits {
     }
 }
 
+/// Whether anybody stands for what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    Some,
+    /// Its signature will tell.
+    None,
+}
+
 /// Where requests bring things to.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
@@ -144,6 +154,7 @@ pub(crate) struct Intake {
     pub(crate) webhook_keys: WebhookKeys,
     access: Access,
     body_bytes: Arc<Semaphore>,
+    unverified_bytes: Arc<Semaphore>,
     parsers: Arc<Semaphore>,
     item_rate: Option<Arc<Rate>>,
     byte_rate: Option<Arc<Rate>>,
@@ -153,10 +164,12 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new(hub: &HubHandle, options: &RouteOptions) -> Self {
-        // Room is paid for a chunk at a time, however small a body may be.
         let limits = options.limits.clone();
-        let largest = limits.max_body_bytes.max(CHUNK_BYTES);
-        let room = largest.saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
+        let room = |bodies: usize| {
+            let bytes = limits.max_body_bytes.saturating_mul(bodies).min(Semaphore::MAX_PERMITS);
+            Arc::new(Semaphore::new(bytes))
+        };
+        let (body_bytes, unverified_bytes) = (room(LARGEST_BODIES), room(UNVERIFIED_BODIES));
         let intake = Self {
             hub: hub.clone(),
             item_rate: Rate::new(limits.max_items_per_second, "items").map(Arc::new),
@@ -165,7 +178,8 @@ impl Intake {
             holder: None,
             webhook_keys: options.webhook_keys.clone(),
             access: options.access.clone(),
-            body_bytes: Arc::new(Semaphore::new(room)),
+            body_bytes,
+            unverified_bytes,
             parsers: Arc::new(Semaphore::new(PARSED_AT_ONCE)),
         };
         // A counter is there before it counts anything.
@@ -237,6 +251,11 @@ impl Intake {
         Self { holder: grant.name(), ..self.clone() }
     }
 
+    /// The same for whoever signs what they send, all of them together.
+    pub(crate) fn on_behalf_of_signers(&self) -> Self {
+        Self { holder: Some(SmolStr::new_static(signature::HEADER)), ..self.clone() }
+    }
+
     /// Refuses more items than the holder of a token may bring.
     pub(crate) fn spend_items(&self, number: usize) -> Result<(), Problem> {
         self.spend(self.item_rate.as_deref(), number)
@@ -281,10 +300,15 @@ impl Intake {
     /// Room for more bytes of a body, for as long as the permit is held.
     pub(crate) async fn pay_for_bytes(
         &self,
+        trust: Trust,
         bytes: usize,
     ) -> Result<OwnedSemaphorePermit, Problem> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.in_time(Arc::clone(&self.body_bytes).acquire_many_owned(bytes)).await
+        let room = match trust {
+            Trust::Some => &self.body_bytes,
+            Trust::None => &self.unverified_bytes,
+        };
+        self.in_time(Arc::clone(room).acquire_many_owned(bytes)).await
     }
 
     /// A turn to parse, for as long as the permit is held.

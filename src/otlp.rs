@@ -193,7 +193,8 @@ impl<'a> Export<'a> {
         if signal == Signal::Metrics {
             self.intake.check_ready()?;
             // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
-            outline::check(encoding, signal, body, &mut self.pace).await?;
+            let metrics = outline::check(encoding, signal, body, &mut self.pace).await?;
+            self.intake.spend_items(metrics)?;
         } else {
             self.events.good.reserve((body.len() / SMALL_RECORD_BYTES).min(MOST_RESERVED));
         }

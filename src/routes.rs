@@ -166,7 +166,7 @@ fn sender(intake: &Intake) -> BoxedFilter<(Result<Intake, Problem>,)> {
     let intake = intake.clone();
     let check = move |host: Host, headers: HeaderMap| {
         if intake.awaits_signature(&headers) {
-            return Ok(intake.clone());
+            return Ok(intake.on_behalf_of_signers());
         }
         let asking = Asking { host: &host, headers: &headers, stream: None };
         Ok(intake.on_behalf_of(&intake.authorize(asking, Scope::Ingest)?.grant))

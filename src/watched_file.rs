@@ -114,6 +114,10 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileError> {
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read;
+    if !std::fs::metadata(file)?.is_file() {
+        // One that is written to by another program would be waited for.
+        return Err(io::Error::other("not a file"));
+    }
     let mut text = Vec::new();
     std::fs::File::open(file)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
@@ -160,5 +164,10 @@ mod tests {
     #[test]
     fn a_file_that_is_no_key_is_not_read_to_its_end() {
         assert!(Watched::open(vec!["/dev/zero".into()], |_| Ok(())).is_err());
+        assert!(Watched::open(vec!["/".into()], |_| Ok(())).is_err());
+        let large = std::env::temp_dir().join(format!("large-{}", std::process::id()));
+        std::fs::File::create(&large).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert!(Watched::open(vec![large.clone()], |_| Ok(())).is_err());
+        std::fs::remove_file(large).unwrap();
     }
 }

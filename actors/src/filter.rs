@@ -113,6 +113,11 @@ impl Filter {
             && self.broad.iter().all(|broad| broad.matches(event))
     }
 
+    /// Whether it asks for nothing in particular.
+    pub fn matches_everything(&self) -> bool {
+        self.broad.is_empty() && self.keys.is_empty() && self.expressions.is_empty()
+    }
+
     /// What passes beside the events that match.
     pub fn follow(&self) -> Follow {
         self.follow

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Denial, Grant, Scopes};
+use super::{Denial, Grant, Scope, Scopes};
 use crate::watched_file::{FileError, Watched};
 
 /// How far the clocks of those who make tokens may be ahead of the hub's.
@@ -58,17 +58,24 @@ pub(super) struct Claims {
     aud: Option<serde_json::Value>,
     /// Scopes, with spaces between them (RFC 8693, section 4.2). Others have theirs there, too.
     scope: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     filter: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     metrics: Option<String>,
     /// When what a ticket grants ends, which may be long after the ticket, or never. Elsewhere it is `exp` that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grant_exp: Option<f64>,
 }
 
+/// A limit that is there must be one: null is not the same as none.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
 /// A key, with all that a token must have to be good by it.
 pub(super) struct JwtKey {
+    /// Empty for those of this process.
+    issuer: String,
     key_id: Option<String>,
     key: DecodingKey,
     validation: Validation,
@@ -130,7 +137,8 @@ impl JwtKeys {
         for key in keys {
             match key.verify(token, &header) {
                 Ok(claims) => {
-                    let claims = Claims { grant_exp: Some(claims.exp), ..claims };
+                    let (sub, grant_exp) = (key.name(&claims), Some(claims.exp));
+                    let claims = Claims { sub: Some(sub), grant_exp, ..claims };
                     return claims.grant().map_err(Denial::Unauthorized);
                 }
                 Err(Unverified::Foreign) => {}
@@ -153,7 +161,7 @@ fn open_key(settings: &JwtKeySettings) -> Result<Watched<JwtKey>, FileError> {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        Ok(JwtKey { key_id: key_id.clone(), key, validation })
+        Ok(JwtKey { issuer: issuer.clone(), key_id: key_id.clone(), key, validation })
     })
 }
 
@@ -177,8 +185,14 @@ impl JwtKey {
         validation.leeway = 0;
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "aud"]);
-        let key = Self { key_id: None, key: DecodingKey::from_secret(&secret), validation };
+        let (issuer, key) = (String::new(), DecodingKey::from_secret(&secret));
+        let key = Self { issuer, key_id: None, key, validation };
         (EncodingKey::from_secret(&secret), key)
+    }
+
+    /// What a bearer is called: another issuer's of the same name is somebody else.
+    fn name(&self, claims: &Claims) -> String {
+        format!("{} ({})", claims.sub.as_deref().unwrap_or_default(), self.issuer)
     }
 
     pub(super) fn grant(&self, token: &str) -> Option<Grant> {
@@ -246,14 +260,14 @@ impl Claims {
         };
         const OUT_OF_RANGE: &str = "the token's `exp` is out of range";
         let expires = self.grant_exp.map(|exp| time(exp).ok_or(OUT_OF_RANGE)).transpose()?;
-        let filter = self.filter.map(|filter| filter.parse()).transpose();
+        let filter = self.filter.map(|filter| super::limit(&filter)).transpose();
         let metrics = self.metrics.map(|metrics| metrics.parse()).transpose();
-        Ok(Grant {
-            name: self.sub.map(Into::into),
-            scopes: Scopes::named_in(&self.scope),
-            filter: filter.map_err(|_| "the token's `filter` cannot be read")?,
-            metrics: metrics.map_err(|_| "the token's `metrics` cannot be read")?,
-            expires,
-        })
+        let filter = filter.map_err(|_| "the token's `filter` cannot be read, or is no limit")?;
+        let metrics = metrics.map_err(|_| "the token's `metrics` cannot be read")?;
+        let mut scopes = Scopes::named_in(&self.scope);
+        if super::tells_of_others(filter.as_ref(), metrics.as_ref()) {
+            scopes = scopes.without(Scope::Metrics);
+        }
+        Ok(Grant { name: self.sub.map(Into::into), scopes, filter, metrics, expires })
     }
 }

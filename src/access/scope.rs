@@ -41,6 +41,10 @@ impl Scopes {
         text.split(' ').filter_map(|name| Scope::from_str(name, false).ok()).collect()
     }
 
+    pub(crate) fn without(self, scope: Scope) -> Self {
+        Self(self.0 & !bit(scope))
+    }
+
     pub(crate) fn contain(self, scope: Scope) -> bool {
         self.0 & bit(scope) != 0
     }

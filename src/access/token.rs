@@ -13,9 +13,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
-use telemetry_hub_actors::{Filter, QueryError, Selection};
+use telemetry_hub_actors::{Filter, Selection};
 
-use super::{Grant, Scopes};
+use super::{Grant, Scopes, limit};
 
 /// What every token begins with, so that one that has got into a file or a log is found.
 const PREFIX: &str = "thub_";
@@ -43,8 +43,7 @@ pub(crate) struct TokenSettings {
 }
 
 fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, D::Error> {
-    let told = |error: QueryError| format!("{}: {error}", error.parameter);
-    let filter = String::deserialize(deserializer)?.parse().map_err(told);
+    let filter = limit(&String::deserialize(deserializer)?);
     filter.map(Some).map_err(serde::de::Error::custom)
 }
 
@@ -100,7 +99,6 @@ impl<'de> Deserialize<'de> for TokenHash {
 }
 
 /// A token that has just been made.
-#[derive(Debug)]
 pub(crate) struct NewToken {
     pub(crate) token: String,
     pub(crate) hash: TokenHash,

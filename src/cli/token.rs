@@ -4,9 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use telemetry_hub_actors::{Filter, QueryError, QueryFault, Selection};
+use telemetry_hub_actors::{QueryFault, Selection};
 
-use crate::access::{NewToken, Scope};
+use super::serve::BAD_OPTION;
+use crate::access::{NEEDS_METRICS, NewToken, Scope, limit};
 
 /// Options for making a token.
 #[derive(Debug, clap::Args)]
@@ -45,6 +46,11 @@ the hub's file and start it anew.
 
 /// Makes a token and shows it.
 pub(super) fn run(options: &TokenOptions) -> anyhow::Result<ExitCode> {
+    let is_limited = options.filter.is_some() && options.metrics.is_none();
+    if is_limited && options.scopes.contains(&Scope::Metrics) {
+        eprintln!("telemetry-hub: the token would have {NEEDS_METRICS} (--metrics)");
+        return Ok(ExitCode::from(BAD_OPTION));
+    }
     let NewToken { token, hash } = NewToken::make();
     let scopes: Vec<_> = options.scopes.iter().map(Scope::to_string).collect();
     let mut lines = format!(
@@ -75,8 +81,7 @@ pub(super) fn run(options: &TokenOptions) -> anyhow::Result<ExitCode> {
 
 /// The text of a filter.
 fn checked_filter(text: &str) -> Result<String, String> {
-    let told = |error: QueryError| format!("{}: {error}", error.parameter);
-    text.parse().map(|_: Filter| text.to_owned()).map_err(told)
+    limit(text).map(|_| text.to_owned())
 }
 
 /// The text of a selection.

@@ -11,10 +11,10 @@ use std::time::Duration;
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::value::RawValue;
 use telemetry_hub_actors::event::json::MAX_ITEMS;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::StreamReader;
 use warp::http::header::{
@@ -22,7 +22,7 @@ use warp::http::header::{
 };
 use warp::http::{HeaderMap, StatusCode};
 
-use super::Intake;
+use super::{Intake, Trust};
 use crate::reply::Problem;
 
 /// What the hub takes, for `Accept-Post` (W3C Linked Data Platform 1.0, section 7.1).
@@ -30,8 +30,11 @@ const ACCEPTED: &str = "application/json, application/x-ndjson";
 
 type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// What is read of a body at a time, and paid for.
-pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+/// How long a body may make no progress.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is decompressed of a body at a time.
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The largest window of zstd that is taken, as a power of two: 8 MiB, what a decoder must support (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW: u32 = 23;
@@ -100,9 +103,7 @@ impl Incoming {
 
     /// The whole body, as it was before it was compressed.
     pub(crate) async fn read_bytes(self, intake: &Intake) -> Result<PaidBytes, Problem> {
-        let body = in_time(self.decompress(intake), intake.limits.body_timeout).await?;
-        intake.spend_bytes(body.bytes.len())?;
-        Ok(body)
+        in_time(self.decompress(intake), intake.limits.body_timeout).await
     }
 
     /// The whole body, as it was sent; at most `limit` bytes.
@@ -112,7 +113,9 @@ impl Incoming {
         limit: usize,
     ) -> Result<PaidBytes, Problem> {
         check_announced_length(&self.headers, limit)?;
-        let body = read_limited(StreamReader::new(self.stream), intake, Bound::bytes(limit));
+        let trust = if intake.awaits_signature(&self.headers) { Trust::None } else { Trust::Some };
+        let reader = StreamReader::new(self.stream);
+        let body = read_limited(reader, intake, trust, Bound::bytes(limit));
         in_time(body, intake.limits.body_timeout).await
     }
 
@@ -136,32 +139,48 @@ impl Incoming {
         });
         let _room = self.room;
         let limit = intake.limits.max_body_bytes;
+        check_announced_length(&self.headers, limit)?;
         let sent = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&sent);
-        let raw = StreamReader::new(self.stream.inspect_ok(move |chunk: &Bytes| {
-            counter.fetch_add(chunk.len(), Ordering::Relaxed);
-        }));
-        let swelling = Some(Swelling { ratio: intake.limits.max_decompression_ratio, sent });
-        let compressed = Bound { bytes: limit, swelling };
-        match encoding.to_ascii_lowercase().as_str() {
-            "" | "identity" => {
-                check_announced_length(&self.headers, limit)?;
-                read_limited(raw, intake, Bound::bytes(limit)).await
-            }
+        let raw = StreamReader::new(limited(self.stream, limit, Arc::clone(&sent)));
+        let ratio = intake.limits.max_decompression_ratio;
+        let swelling = Some(Swelling { ratio, sent: Arc::clone(&sent) });
+        let (plain, compressed) = (Bound::bytes(limit), Bound { bytes: limit, swelling });
+        let body = match encoding.to_ascii_lowercase().as_str() {
+            "" | "identity" => read_limited(raw, intake, Trust::Some, plain).await,
             "gzip" | "x-gzip" => {
                 let mut decoder = GzipDecoder::new(raw);
                 decoder.multiple_members(true);
-                read_limited(decoder, intake, compressed).await
+                let decoder = BufReader::with_capacity(CHUNK_BYTES, decoder);
+                read_limited(decoder, intake, Trust::Some, compressed).await
             }
             "zstd" => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW);
                 let mut decoder = ZstdDecoder::with_params(raw, &[window]);
                 decoder.multiple_members(true);
-                read_limited(decoder, intake, compressed).await
+                let decoder = BufReader::with_capacity(CHUNK_BYTES, decoder);
+                read_limited(decoder, intake, Trust::Some, compressed).await
             }
             other => Err(unknown_encoding(other)),
-        }
+        };
+        let sent = sent.load(Ordering::Relaxed);
+        // What decompresses to nothing can be sent for ever.
+        let body = body.map_err(|error| if sent > limit { too_large(limit) } else { error })?;
+        intake.spend_bytes(sent.max(body.bytes.len()))?;
+        Ok(body)
     }
+}
+
+/// The same, counted, and no more than so many bytes.
+fn limited(
+    stream: BodyStream,
+    limit: usize,
+    sent: Arc<AtomicUsize>,
+) -> impl Stream<Item = io::Result<Bytes>> + Unpin {
+    stream.map(move |chunk| {
+        let chunk = chunk?;
+        let sent = sent.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
+        if sent > limit { Err(io::Error::other("more than may be sent")) } else { Ok(chunk) }
+    })
 }
 
 /// Fails if the body does not come in time.
@@ -173,6 +192,14 @@ async fn in_time(
         let detail = format!("the body did not come within {patience:?}");
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     })?
+}
+
+impl Intake {
+    /// Refuses what another has inflated, if it has become too large; else it is spent.
+    pub(crate) fn check_inflated(&self, sent: usize, bytes: usize) -> Result<(), Problem> {
+        check_swelling(bytes, sent, self.limits.max_decompression_ratio)?;
+        self.spend_bytes(bytes.max(sent))
+    }
 }
 
 impl Body {
@@ -280,39 +307,55 @@ impl Bound {
             return Err(too_large(self.bytes));
         }
         match &self.swelling {
-            Some(Swelling { ratio, sent })
-                if bytes > SMALL_BODY_BYTES
-                    && bytes > ratio.saturating_mul(sent.load(Ordering::Relaxed)) =>
-            {
-                let detail = format!("the body is over {ratio} times what was sent of it");
-                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+            Some(Swelling { ratio, sent }) => {
+                check_swelling(bytes, sent.load(Ordering::Relaxed), *ratio)
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 }
 
+/// Refuses what has become so much larger than it was sent.
+fn check_swelling(bytes: usize, sent: usize, ratio: usize) -> Result<(), Problem> {
+    if bytes > SMALL_BODY_BYTES && bytes > ratio.saturating_mul(sent) {
+        let detail = format!("the body is over {ratio} times what was sent of it");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(())
+}
+
+/// Pays for what has come, and for nothing that has not: who sends nothing holds nothing.
 async fn read_limited(
-    reader: impl AsyncRead,
+    reader: impl AsyncBufRead,
     intake: &Intake,
+    trust: Trust,
     bound: Bound,
 ) -> Result<PaidBytes, Problem> {
     let mut reader = std::pin::pin!(reader);
     let mut body = PaidBytes { bytes: Vec::new(), room: None };
     loop {
-        let permit = intake.pay_for_bytes(CHUNK_BYTES).await?;
+        let chunk = tokio::time::timeout(IDLE_TIMEOUT, reader.fill_buf()).await;
+        let chunk = chunk
+            .map_err(|_| too_slow(IDLE_TIMEOUT))?
+            .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
+        if chunk.is_empty() {
+            return Ok(body);
+        }
+        let length = chunk.len();
+        bound.check(body.bytes.len() + length)?;
+        let permit = intake.pay_for_bytes(trust, length).await?;
         match &mut body.room {
             Some(room) => room.merge(permit),
             None => body.room = Some(permit),
         }
-        let chunk = reader.as_mut().take(CHUNK_BYTES as u64).read_to_end(&mut body.bytes).await;
-        let cannot_read = |error| Problem::bad_request(format!("the body cannot be read: {error}"));
-        let read = chunk.map_err(cannot_read)?;
-        bound.check(body.bytes.len())?;
-        if read < CHUNK_BYTES {
-            return Ok(body);
-        }
+        body.bytes.extend_from_slice(chunk);
+        reader.as_mut().consume(length);
     }
+}
+
+fn too_slow(patience: Duration) -> Problem {
+    let detail = format!("nothing of the body came within {patience:?}");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -9,13 +10,14 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use telemetry_hub_actors::SmolStr;
 
-/// Who has been let go may be forgotten once there are so many.
-const MANY_HOLDERS: usize = 4096;
+/// How often those are looked for who have brought nothing for a while, and are forgotten.
+const SPENT_BETWEEN_LOOKS: usize = 4096;
 
 /// How many of something each may bring in a second.
 pub(super) struct Rate {
     limiter: RateLimiter<SmolStr, HashMapStateStore<SmolStr>, DefaultClock>,
     per_second: u32,
+    spent: AtomicUsize,
     /// What is counted.
     unit: &'static str,
 }
@@ -33,7 +35,8 @@ impl Rate {
     /// None if there is no limit, which is what 0 says.
     pub(super) fn new(per_second: u32, unit: &'static str) -> Option<Self> {
         let limit = NonZeroU32::new(per_second)?;
-        Some(Self { limiter: RateLimiter::hashmap(Quota::per_second(limit)), per_second, unit })
+        let limiter = RateLimiter::hashmap(Quota::per_second(limit));
+        Some(Self { limiter, per_second, spent: AtomicUsize::new(0), unit })
     }
 
     /// Takes so many from what a holder may bring.
@@ -42,7 +45,7 @@ impl Rate {
         else {
             return Ok(());
         };
-        if self.limiter.len() > MANY_HOLDERS {
+        if self.spent.fetch_add(1, Ordering::Relaxed) % SPENT_BETWEEN_LOOKS == 0 {
             self.limiter.retain_recent();
         }
         match self.limiter.check_key_n(holder, number) {
@@ -87,9 +90,9 @@ mod tests {
     #[test]
     fn holders_that_brought_nothing_for_a_while_are_forgotten() {
         let rate = Rate::new(u32::MAX, "events").unwrap();
-        for number in 0..3 * MANY_HOLDERS {
+        for number in 0..3 * SPENT_BETWEEN_LOOKS {
             assert_eq!(rate.spend(&number.to_string().into(), 1), Ok(()));
         }
-        assert!(rate.limiter.len() <= MANY_HOLDERS + 1, "{}", rate.limiter.len());
+        assert!(rate.limiter.len() <= SPENT_BETWEEN_LOOKS + 1, "{}", rate.limiter.len());
     }
 }

@@ -17,7 +17,7 @@ use warp::http::{Method, Request, Response};
 
 use super::{Encoding, Signal, accept, answer};
 use crate::access::{Asking, Host, Scope};
-use crate::intake::{Incoming, Intake};
+use crate::intake::{Incoming, Intake, Trust};
 use crate::reply::Problem;
 
 /// Whether a request is gRPC.
@@ -56,24 +56,22 @@ pub(crate) async fn call(
         Err(problem) => return status(problem).into_http(),
     };
     let (bytes, room) = read.into_parts();
-    if let Err(problem) = intake.spend_bytes(bytes.len()) {
-        return status(problem).into_http();
-    }
     // tonic inflates a message before anybody has paid for what it becomes.
     const COMPRESSED: u8 = 1;
     let inflated = match bytes.first() {
-        Some(&COMPRESSED) => match intake.pay_for_bytes(limit).await {
+        Some(&COMPRESSED) => match intake.pay_for_bytes(Trust::Some, limit).await {
             Ok(room) => Some(room),
             Err(problem) => return status(problem).into_http(),
         },
         _ => None,
     };
+    let sent = bytes.len();
     let request = request.map(|()| Full::new(bytes));
     let mut grpc = Grpc::new(BytesCodec)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(limit);
-    let response = grpc.unary(Export { signal, intake }, request).await;
+    let response = grpc.unary(Export { signal, sent, intake }, request).await;
     drop((room, inflated));
     response
 }
@@ -81,6 +79,8 @@ pub(crate) async fn call(
 /// One export method.
 struct Export {
     signal: Signal,
+    /// How large the message was before it was inflated.
+    sent: usize,
     intake: Intake,
 }
 
@@ -90,9 +90,10 @@ impl tonic::server::UnaryService<Bytes> for Export {
         std::pin::Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (signal, intake) = (self.signal, self.intake.clone());
+        let (signal, sent, intake) = (self.signal, self.sent, self.intake.clone());
         Box::pin(async move {
             let message = request.into_inner();
+            intake.check_inflated(sent, message.len()).map_err(status)?;
             let accepted = accept(Some(signal), Encoding::Protobuf, &message, &intake).await;
             let (_, outcome) = accepted.map_err(status)?;
             Ok(tonic::Response::new(answer::protobuf(&outcome).encode_to_vec().into()))

@@ -121,24 +121,26 @@ fn level(
     }
 }
 
-/// Fails if any part of a request above its records cannot be read.
+/// Fails if any part of a request above its records cannot be read; else says how many those are.
 pub(super) async fn check(
     encoding: Encoding,
     signal: Signal,
     body: &[u8],
     pace: &mut Pace,
-) -> Result<(), Unreadable> {
+) -> Result<usize, Unreadable> {
+    let mut records = 0;
     for bytes in resources(encoding, signal, body)? {
         for bytes in resource(encoding, signal, bytes?)?.inner {
             for record in scope(encoding, signal, bytes?)?.inner {
                 record?;
+                records += 1;
                 pace.step().await;
             }
             pace.step().await;
         }
         pace.step().await;
     }
-    Ok(())
+    Ok(records)
 }
 
 /// The signal whose name stands in a request.

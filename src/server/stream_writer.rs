@@ -59,7 +59,7 @@ impl<S: Socket> StreamWriter<S> {
                 Turn::Write => {}
                 Turn::Finish => {
                     // A client that has gone needs no farewell.
-                    self.socket.shutdown().await.ok();
+                    self.end.run_until_cancelled(self.socket.shutdown()).await;
                     return;
                 }
                 Turn::Leave => return,

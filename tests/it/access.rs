@@ -90,6 +90,7 @@ async fn the_program_makes_tokens_and_shows_them() {
     for (option, value, told) in [
         ("--filter", "level=loud", "level"),
         ("--filter", "replay=5", "replay"),
+        ("--filter", "", "leaves nothing out"),
         ("--filter", "max-rate=5", "max-rate"),
         ("--filter", "where=data.x = 5", "where"),
         ("--metrics", ",", "name"),
@@ -470,6 +471,9 @@ fn settings_that_would_let_in_the_wrong_ones_are_refused() {
         (known("a", &["traces"], &json!({"hash": "secret"})), "64 hexadecimal digits"),
         (known("a", &["traces"], &json!({"filter": "level=loud"})), "level"),
         (known("a", &["traces"], &json!({"filter": "replay=5"})), "replay"),
+        (known("a", &["traces"], &json!({"filter": ""})), "leaves nothing out"),
+        (known("a", &["traces"], &json!({"filter": "follow=span"})), "leaves nothing out"),
+        (known("a", &["metrics"], &json!({"filter": "a=b"})), "name the series"),
         (known("a", &["traces"], &json!({"filter": "max-rate=5"})), "max-rate"),
         (known("a", &["traces"], &json!({"metrics": ","})), "name"),
         (known("a", &["traces"], &json!({"expires": "soon"})), "expires"),

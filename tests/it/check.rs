@@ -106,7 +106,12 @@ async fn bad_settings_are_exit_code_2_and_a_reason() {
         ("exposed-alone", "listen = \"0.0.0.0:80\"".to_owned(), "make tokens first"),
         ("unknown", "lisen = \"127.0.0.1:1\"".to_owned(), "lisen"),
         ("no-file", key("/nowhere"), "/nowhere: No such file"),
-        ("no-key", key("/dev/null"), "/dev/null: no key for ES256"),
+        (
+            "no-key",
+            key(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
+            "Cargo.toml: no key for ES256",
+        ),
+        ("no-file-at-all", key("/dev/null"), "/dev/null: not a file"),
         ("half", "tls_key = \"/dev/null\"".to_owned(), "needs both"),
         ("tls", "tls_key = \"/dev/null\"\ntls_certificate = \"/dev/null\"".to_owned(), "/dev/null"),
         ("origin", "cors_origins = [\"*\"]".to_owned(), "expected an origin"),

@@ -51,7 +51,10 @@ fn claims(changes: &Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         claims[name] = value.clone();
     }
-    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    // Null takes a claim away, unless it is to be there as null.
+    let nulls = claims["nulls"].clone();
+    let stays = |name: &String| nulls.as_array().is_some_and(|nulls| nulls.contains(&json!(name)));
+    claims.as_object_mut().unwrap().retain(|name, value| !value.is_null() || stays(name));
     claims
 }
 
@@ -103,6 +106,13 @@ async fn claims_say_what_may_be_seen() {
     let answer = request(&server, Method::GET, "/metrics", alice).send().await.unwrap();
     assert_eq!(answer.status(), 403);
 
+    // Who may see some events only is not told by metrics how many others there are.
+    let limited = signed(&claims(&json!({"filter": "account=alice"})), &Header::default());
+    for (path, expected) in [("/metrics", 403), ("/api/telemetry/live/tracing-token", 200)] {
+        let answer = request(&server, Method::GET, path, &limited).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{path}");
+    }
+
     let few = signed(&claims(&json!({"metrics": "hub.events.received"})), &Header::default());
     let answer = request(&server, Method::GET, "/metrics", &few).send().await.unwrap();
     let text = answer.text().await.unwrap();
@@ -141,6 +151,11 @@ async fn bad_claims_let_nobody_in() {
         (json!({"filter": "level=loud"}), 401, "`filter` cannot be read"),
         (json!({"filter": "replay=5"}), 401, "`filter` cannot be read"),
         (json!({"filter": 7}), 401, "cannot be read"),
+        // A limit that is none was meant to be one.
+        (json!({"filter": ""}), 401, "is no limit"),
+        (json!({"filter": "follow=none"}), 401, "is no limit"),
+        (json!({"filter": null, "nulls": ["filter"]}), 401, "cannot be read"),
+        (json!({"metrics": null, "nulls": ["metrics"]}), 401, "cannot be read"),
         (json!({"metrics": ","}), 401, "`metrics` cannot be read"),
         (json!({"metrics": ["a"]}), 401, "cannot be read"),
         (json!({"scope": null}), 401, "cannot be read"),

@@ -89,6 +89,52 @@ async fn a_body_that_comes_too_slowly_is_refused() {
     server.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn bodies_that_nobody_stands_for_take_no_room_of_others() {
+    let all = ["ingest", "traces", "metrics"];
+    let server = TestServer::with(json!({
+        "max_body_bytes": "64 KiB",
+        "tokens": [known("all", &all, &json!({}))],
+        "webhook_keys": ["key"],
+    }))
+    .await;
+    let pad = " ".repeat(60_000);
+    let head = format!(
+        "POST {EVENTS} HTTP/1.1\r\nhost: localhost\r\nx-signature: eA==\r\ncontent-length: 65000\r\n\r\n{pad}"
+    );
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(raw_request(&server, &head).await);
+    }
+    // The third and all after it find no room.
+    let refused = async || counter(&server, "server.bodies.refused").await >= 18.0;
+    within_patience(async { while !refused().await {} }).await;
+    let answer =
+        request(&server, Method::POST, "/api/telemetry/metrics", "all").body(format!("[{pad}]"));
+    assert_eq!(answer.send().await.unwrap().status(), 200);
+    server.stop().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_becomes_nothing_cannot_be_sent_for_ever() {
+    let server = TestServer::with(json!({"max_body_bytes": "64 KiB"})).await;
+    let nothing = compressed("gzip", b"").await;
+    let event = compressed("gzip", b"{\"type\":\"t\"}").await;
+    for (members, expected) in [(100, 200), (10_000, 413)] {
+        let body = [nothing.repeat(members), event.clone()].concat();
+        let announced = server.client.post(format!("{}{EVENTS}", server.base));
+        let announced = announced.header("content-encoding", "gzip").body(body.clone());
+        let chunks = [Ok::<_, std::io::Error>(body)];
+        let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+        let chunked = server.client.post(format!("{}{EVENTS}", server.base)).body(chunked);
+        let chunked = chunked.header("content-encoding", "gzip");
+        for request in [announced, chunked] {
+            assert_eq!(request.send().await.unwrap().status(), expected, "{members}");
+        }
+    }
+    server.stop().await.unwrap();
+}
+
 async fn compressed(encoding: &str, bytes: &[u8]) -> Vec<u8> {
     let mut compressed = Vec::new();
     match encoding {
@@ -171,7 +217,11 @@ async fn a_token_brings_no_more_items_than_it_may() {
     let server = paced(json!({"max_items_per_second_per_token": 10})).await;
     let events = |count| json!(vec![json!({"type": "t"}); count]);
     let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": vec![json!({"body": {"stringValue": "x"}}); 6]}]}]});
+    let point = json!({"asDouble": 1, "timeUnixNano": "1"});
+    let gauge = json!({"name": "m", "gauge": {"dataPoints": [point]}});
+    let metrics = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": vec![gauge; 6]}]}]});
     assert_eq!(send(&server, "all", EVENTS, &events(6)).await.status(), 200);
+    assert_eq!(send(&server, "all", "/v1/metrics", &metrics).await.status(), 429);
     for (path, body) in [
         (EVENTS, &events(6)),
         ("/v1/logs", &logs),
@@ -188,7 +238,7 @@ async fn a_token_brings_no_more_items_than_it_may() {
     assert!(problem(too_many, 413).await["detail"].as_str().unwrap().contains("smaller batches"));
     // What was refused is nowhere.
     assert_eq!(server.hub.stats().received, 16);
-    assert_eq!(counter(&server, "server.bodies.limited").await, 4.0);
+    assert_eq!(counter(&server, "server.bodies.limited").await, 5.0);
     // In a while there is room again.
     let again = async || send(&server, "all", EVENTS, &events(6)).await.status() == 200;
     within_patience(async { while !again().await {} }).await;
@@ -233,6 +283,38 @@ async fn over_grpc_the_time_to_wait_is_told_as_well() {
     let delay = refusal.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert_eq!(delay, Duration::from_secs(1));
     server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn over_grpc_a_message_counts_as_large_as_it_becomes() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    for (settings, length, told) in [
+        (json!({"max_bytes_per_second_per_token": "10kB"}), 20_000, "10000 bytes a second"),
+        (json!({"max_decompression_ratio": 100}), 1_100_000, "over 100 times"),
+        (json!({"max_decompression_ratio": 100_000}), 1_100_000, ""),
+    ] {
+        let server = paced(settings).await;
+        let client = LogsServiceClient::connect(server.base.clone()).await.unwrap();
+        let mut client = client.send_compressed(tonic::codec::CompressionEncoding::Gzip);
+        let text = any_value::Value::StringValue("x".repeat(length));
+        let record = LogRecord { body: Some(AnyValue { value: Some(text) }), ..Default::default() };
+        let scope = ScopeLogs { log_records: vec![record], ..Default::default() };
+        let resource = ResourceLogs { scope_logs: vec![scope], ..Default::default() };
+        let request = ExportLogsServiceRequest { resource_logs: vec![resource] };
+        let mut request = tonic::Request::new(request);
+        request.metadata_mut().insert("authorization", "Bearer all".parse().unwrap());
+        match client.export(request).await {
+            Ok(_) => assert_eq!(told, ""),
+            Err(refusal) => {
+                assert_eq!(refusal.code(), tonic::Code::ResourceExhausted);
+                assert!(!told.is_empty() && refusal.message().contains(told), "{refusal:?}");
+            }
+        }
+        server.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -186,6 +186,7 @@ async fn a_ticket_opens_a_stream_and_a_session_follows(transport: Transport) {
     let answer = server.get(&format!("{PATH}?{query}")).await;
     let cookie = answer.headers()[SET_COOKIE].to_str().unwrap().to_owned();
     assert_eq!(cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"), transport.is_tls());
+    assert_eq!(cookie.starts_with("__Host-telemetry-hub-traces="), transport.is_tls(), "{cookie}");
     let request = server.client.get(format!("{}{PATH}", server.base));
     let session = cookie.split(';').next().unwrap();
     LiveStream::open(request.header("cookie", session).send().await.unwrap());
