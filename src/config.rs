@@ -69,6 +69,7 @@ pub struct Settings {
     webhook_keys: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
+    idle_timeout: Time,
     write_timeout: Time,
     body_timeout: Time,
     max_connections: usize,
@@ -121,6 +122,7 @@ impl Default for Settings {
             webhook_keys: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
+            idle_timeout: Time(Duration::from_secs(300)),
             write_timeout: Time(Duration::from_secs(30)),
             body_timeout: Time(limits.body_timeout),
             max_connections: 150_000,
@@ -186,6 +188,7 @@ impl Settings {
             ("ping_interval", self.ping_interval.0.is_zero()),
             ("retry", self.retry.0.is_zero()),
             ("head_timeout", self.head_timeout.0.is_zero()),
+            ("idle_timeout", self.idle_timeout.0.is_zero()),
             ("write_timeout", self.write_timeout.0.is_zero()),
             ("stall_timeout", self.stall_timeout.0.is_zero()),
         ];
@@ -313,6 +316,7 @@ impl Settings {
     pub(crate) fn connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             head_timeout: self.head_timeout.0,
+            idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
             max_head_bytes: bytes(self.max_head_bytes),
             max_streams: self.max_streams_per_connection,

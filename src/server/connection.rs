@@ -4,12 +4,16 @@
 //! Every connection is a task of the server's own tracker: when the server ends, none is left.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::error::Error;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -19,7 +23,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +41,8 @@ use crate::service::HubService;
 pub(crate) struct ConnectionLimits {
     /// How long a client may take to send a request's head, from the moment it connects.
     pub(crate) head_timeout: Duration,
+    /// How long it may keep a connection over HTTP/2 on which nothing is asked or answered.
+    pub(crate) idle_timeout: Duration,
     /// How long it may leave a write unread.
     pub(crate) write_timeout: Duration,
     pub(crate) max_head_bytes: usize,
@@ -93,6 +99,15 @@ pub(super) const REFUSED: &str = "server.connections.refused";
 /// no TLS.
 pub(super) const FAILED: &str = "server.connections.failed";
 
+/// Answers without waiting for anything. The answer fits into the buffer of a socket that is new.
+fn turn_away(socket: TcpStream) {
+    if let Ok(mut socket) = socket.into_std() {
+        // What is left unread when a socket is closed resets the connection, and the answer with it.
+        drop(socket.read(&mut [0; 4096]));
+        drop(socket.write(FULL));
+    }
+}
+
 /// What HTTP is spoken on.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
@@ -112,8 +127,7 @@ impl Connections {
         let Some(place) = self.places.take(peer.ip()) else {
             service.intake().count(REFUSED, 1);
             if self.tls.is_none() {
-                // It fits into the buffer of a socket that is new, and nobody waits if it does not.
-                socket.try_write(FULL).ok();
+                turn_away(socket);
             }
             return;
         };
@@ -219,12 +233,21 @@ impl Connections {
 
     /// Whatever the client speaks.
     async fn serve_any(self, socket: impl Socket, service: HubService) {
-        let intake = service.intake().clone();
-        let (begun, service) = (CancellationToken::new(), TowerToHyperService::new(service));
-        let first_request = begun.clone();
+        let (intake, activity) = (service.intake().clone(), Arc::new(Activity::default()));
+        let (requests, service) = (Arc::clone(&activity), TowerToHyperService::new(service));
         let service = service_fn(move |request: Request<Incoming>| {
-            first_request.cancel();
-            service.call(request)
+            let (under_way, answer) = (requests.begin(), service.call(request));
+            async move {
+                let answer = answer.await?;
+                // Until its last frame has gone, or nobody wants it any more.
+                let body = answer.map(|body| {
+                    body.map_frame(move |frame| {
+                        let _held = &under_way;
+                        frame
+                    })
+                });
+                Ok::<_, Infallible>(body)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         let head_bytes = self.limits.max_head_bytes.max(MIN_HEAD_BYTES);
@@ -242,7 +265,11 @@ impl Connections {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = silence(begun, self.limits.head_timeout) => return intake.count(FAILED, 1),
+            () = activity.first(self.limits.head_timeout) => return intake.count(FAILED, 1),
+            () = activity.idleness(self.limits.idle_timeout) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -268,10 +295,39 @@ impl Protocol {
     }
 }
 
-/// Returns if no request has begun in the time for its head. hyper's own timeout begins only when it knows the version.
-async fn silence(begun: CancellationToken, head_timeout: Duration) {
-    if timeout(head_timeout, begun.cancelled()).await.is_ok() {
-        std::future::pending().await
+/// What goes on on a connection. hyper's own timeout for heads begins only when it knows the version, and knows nothing of HTTP/2's.
+#[derive(Debug, Default)]
+struct Activity {
+    /// How many requests there have been.
+    requests: AtomicUsize,
+    under_way: Arc<()>,
+}
+
+impl Activity {
+    /// A request has come, which is under way for as long as this is held.
+    fn begin(&self) -> Arc<()> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.under_way)
+    }
+
+    /// Returns if no request has come in the time for its head.
+    async fn first(&self, head_timeout: Duration) {
+        sleep(head_timeout).await;
+        if self.requests.load(Ordering::Relaxed) > 0 {
+            std::future::pending().await
+        }
+    }
+
+    /// Returns once there has been no request for so long, and a quarter of it more at most.
+    async fn idleness(&self, patience: Duration) {
+        let (mut seen, mut idle) = (0, 0);
+        while idle <= 4 {
+            sleep(patience / 4).await;
+            let requests = self.requests.load(Ordering::Relaxed);
+            let is_idle = requests == seen && Arc::strong_count(&self.under_way) == 1;
+            idle = if is_idle { idle + 1 } else { 0 };
+            seen = requests;
+        }
     }
 }
 

@@ -333,3 +333,22 @@ async fn a_connection_of_http2_has_so_many_streams_at_once() {
     eventually(|| hub.stats().subscribers == 1).await;
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_of_http2_that_asks_for_nothing_is_ended_and_one_that_watches_is_not() {
+    let settings = json!({"idle_timeout": "400ms", "ping_interval": "10s", "max_connections": 2});
+    let server = Transport::Http2.serve(settings).await;
+    let mut watching = server.watch("").await;
+    // Another connection, which has asked for something once: then it takes the last place, and no more is served.
+    let idle = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let ready = format!("{}/readyz", server.base);
+    assert_eq!(idle.get(&ready).send().await.unwrap().status(), 200);
+    let third = async || reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200);
+    assert!(!third().await);
+    within_patience(async { while !third().await {} }).await;
+    server.accept(&json!({"type": "t"})).await;
+    assert_eq!(watching.events(1).await[0]["type"], "t");
+    // The client comes again by itself.
+    assert_eq!(idle.get(&ready).send().await.unwrap().status(), 200);
+    server.stop().await.unwrap();
+}
