@@ -45,7 +45,7 @@ impl Rate {
         else {
             return Ok(());
         };
-        if self.spent.fetch_add(1, Ordering::Relaxed) % SPENT_BETWEEN_LOOKS == 0 {
+        if self.spent.fetch_add(1, Ordering::Relaxed).is_multiple_of(SPENT_BETWEEN_LOOKS) {
             self.limiter.retain_recent();
         }
         match self.limiter.check_key_n(holder, number) {

@@ -23,7 +23,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -298,7 +298,9 @@ impl Protocol {
 /// What goes on on a connection. hyper's own timeout for heads begins only when it knows the version, and knows nothing of HTTP/2's.
 #[derive(Debug, Default)]
 struct Activity {
-    /// How many requests there have been.
+    /// There has been a request.
+    begun: CancellationToken,
+    /// How many there have been.
     requests: AtomicUsize,
     under_way: Arc<()>,
 }
@@ -306,23 +308,23 @@ struct Activity {
 impl Activity {
     /// A request has come, which is under way for as long as this is held.
     fn begin(&self) -> Arc<()> {
+        self.begun.cancel();
         self.requests.fetch_add(1, Ordering::Relaxed);
         Arc::clone(&self.under_way)
     }
 
     /// Returns if no request has come in the time for its head.
     async fn first(&self, head_timeout: Duration) {
-        sleep(head_timeout).await;
-        if self.requests.load(Ordering::Relaxed) > 0 {
+        if timeout(head_timeout, self.begun.cancelled()).await.is_ok() {
             std::future::pending().await
         }
     }
 
     /// Returns once there has been no request for so long, and a quarter of it more at most.
     async fn idleness(&self, patience: Duration) {
-        let (mut seen, mut idle) = (0, 0);
+        let (mut seen, mut idle, mut tick) = (0, 0, interval(patience / 4));
         while idle <= 4 {
-            sleep(patience / 4).await;
+            tick.tick().await;
             let requests = self.requests.load(Ordering::Relaxed);
             let is_idle = requests == seen && Arc::strong_count(&self.under_way) == 1;
             idle = if is_idle { idle + 1 } else { 0 };

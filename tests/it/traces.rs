@@ -1,33 +1,10 @@
 //! `GET /api/telemetry/traces/live`, frame by frame.
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::harness::{LiveStream, TestServer, eventually, problem, types};
 
 const PATH: &str = "/api/telemetry/traces/live";
-
-#[tokio::test]
-async fn head_and_first_frames_leave_at_once() {
-    let server = TestServer::start().await;
-    let response = server.get(PATH).await;
-    assert_eq!(response.status(), 200);
-    for (name, value) in [
-        ("content-type", "text/event-stream"),
-        ("cache-control", "no-store, no-transform"),
-        ("x-accel-buffering", "no"),
-    ] {
-        assert_eq!(response.headers()[name], value);
-    }
-    let mut bytes = response.bytes_stream();
-    let mut text = String::new();
-    while !text.ends_with("{\"interval\":15000}\n\n") {
-        text.push_str(std::str::from_utf8(&bytes.next().await.unwrap().unwrap()).unwrap());
-    }
-    let retry = text.strip_prefix("retry: ").unwrap().split('\n').next().unwrap();
-    assert!((2400..3600).contains(&retry.parse::<u32>().unwrap()), "{text}");
-    assert!(text.ends_with("\n\nevent: ping\ndata: {\"interval\":15000}\n\n"), "{text}");
-}
 
 #[tokio::test]
 async fn an_event_has_the_documented_shape() {
