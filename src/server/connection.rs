@@ -295,6 +295,9 @@ impl Protocol {
     }
 }
 
+/// No timer ticks faster.
+const TICK: Duration = Duration::from_millis(1);
+
 /// What goes on on a connection. hyper's own timeout for heads begins only when it knows the version, and knows nothing of HTTP/2's.
 #[derive(Debug, Default)]
 struct Activity {
@@ -322,7 +325,7 @@ impl Activity {
 
     /// Returns once there has been no request for so long, and a quarter of it more at most.
     async fn idleness(&self, patience: Duration) {
-        let (mut seen, mut idle, mut tick) = (0, 0, interval(patience / 4));
+        let (mut seen, mut idle, mut tick) = (0, 0, interval((patience / 4).max(TICK)));
         while idle <= 4 {
             tick.tick().await;
             let requests = self.requests.load(Ordering::Relaxed);
