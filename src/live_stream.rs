@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use telemetry_hub_actors::{MetricsSubscription, Subscription};
+use telemetry_hub_actors::{Cutter, MetricsSubscription, Subscription};
 use tokio::sync::oneshot;
 use warp::Reply;
 use warp::http::header::{
@@ -20,19 +20,19 @@ use crate::reply::{FOR_BROWSERS, HttpResponse};
 
 /// What the server needs to know of a subscription: its frames, and how to end it if they are not read.
 pub(crate) trait Frames: Stream<Item = Bytes> + Send + Sync + Unpin + 'static {
-    /// The client does not read.
-    fn cut(&self);
+    /// To be told if the client does not read.
+    fn cutter(&self) -> Cutter;
 }
 
 impl Frames for Subscription {
-    fn cut(&self) {
-        self.cut();
+    fn cutter(&self) -> Cutter {
+        self.cutter()
     }
 }
 
 impl Frames for MetricsSubscription {
-    fn cut(&self) {
-        self.cut();
+    fn cutter(&self) -> Cutter {
+        self.cutter()
     }
 }
 
@@ -47,7 +47,8 @@ fn headers() -> HeaderMap {
     headers.into_iter().chain(FOR_BROWSERS).collect()
 }
 
-/// Answers with a stream: by the exit if there is one, in which case nothing is answered here. The cookie is for a browser.
+/// Answers with a stream: by the exit if there is one, in which case nothing is answered here. The cookie is for a browser. Whoever
+/// writes an answer finds its [`Cutter`] in the extensions.
 pub(crate) async fn answer(
     frames: impl Frames,
     cookie: Option<HeaderValue>,
@@ -59,7 +60,9 @@ pub(crate) async fn answer(
         exit.leave(headers, Box::new(frames));
         return std::future::pending().await;
     }
+    let cutter = frames.cutter();
     let mut response = warp::reply::stream(frames.map(Ok::<_, Infallible>)).into_response();
+    response.extensions_mut().insert(cutter);
     response.headers_mut().extend(headers);
     response
 }

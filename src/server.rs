@@ -22,6 +22,7 @@ pub(crate) use connection::ConnectionLimits;
 pub(crate) use tls::TlsFiles;
 
 mod connection;
+mod http2_stream;
 mod listeners;
 mod places;
 mod reload;

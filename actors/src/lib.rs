@@ -98,7 +98,7 @@ pub use selection::Selection;
 pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};
 pub use subscriber::SubscriberId;
-pub use subscription::{Delivered, MetricsSubscription, Subscription};
+pub use subscription::{Cutter, Delivered, MetricsSubscription, Subscription};
 pub use value::{Number, Object, SmolStr, ToSmolStr, Value};
 
 /// Locks, whoever panicked while holding it: nothing that these locks guard is ever left half changed.

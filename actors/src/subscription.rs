@@ -71,8 +71,12 @@ impl Subscription {
     /// Ends it because its client does not read, as whoever writes to it can tell: what is queued is missed, and told by `gap`
     /// and `bye` if the client ever reads again. Counted as stalled.
     pub fn cut(&self) {
-        // One that is gone has ended the stream already.
-        self.subscriber.cast(SubscriberMessage::Cut).ok();
+        self.cutter().cut();
+    }
+
+    /// Can [`cut`](Self::cut) it from elsewhere.
+    pub fn cutter(&self) -> Cutter {
+        Cutter(CutOff::Events(self.subscriber.clone()))
     }
 
     /// What it has counted so far.
@@ -154,8 +158,12 @@ impl MetricsSubscription {
     /// Ends it because its client does not read, as whoever writes to it can tell: `bye` is told if it ever reads again. Counted
     /// as stalled.
     pub fn cut(&self) {
-        // One that is gone has ended the stream already.
-        self.subscriber.cast(MetricsSubscriberMessage::Cut).ok();
+        self.cutter().cut();
+    }
+
+    /// Can [`cut`](Self::cut) it from elsewhere.
+    pub fn cutter(&self) -> Cutter {
+        Cutter(CutOff::Metrics(self.subscriber.clone()))
     }
 }
 
@@ -180,6 +188,27 @@ impl Drop for MetricsSubscription {
     fn drop(&mut self) {
         self.slot.close();
         self.subscriber.stop(None);
+    }
+}
+
+/// Ends a subscription from elsewhere than where it is read, if its client does not. Keeps nothing of it.
+#[derive(Debug, Clone)]
+pub struct Cutter(CutOff);
+
+#[derive(Debug, Clone)]
+enum CutOff {
+    Events(ActorRef<SubscriberMessage>),
+    Metrics(ActorRef<MetricsSubscriberMessage>),
+}
+
+impl Cutter {
+    /// As [`Subscription::cut`] and [`MetricsSubscription::cut`].
+    pub fn cut(&self) {
+        // One that is gone has ended the stream already.
+        match &self.0 {
+            CutOff::Events(subscriber) => _ = subscriber.cast(SubscriberMessage::Cut),
+            CutOff::Metrics(subscriber) => _ = subscriber.cast(MetricsSubscriberMessage::Cut),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Method, Request};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ServerError;
+use super::http2_stream::{Pieces, Streams};
 use super::places::{Place, Places, Taken};
 use super::stream_writer::StreamWriter;
 use super::tls::{HTTP2, Tls};
@@ -240,16 +241,17 @@ impl Connections {
             async move {
                 let answer = answer.await?;
                 // Until its last frame has gone, or nobody wants it any more.
-                let body = answer.map(|body| {
+                let answer = answer.map(|body| {
                     body.map_frame(move |frame| {
                         let _held = &under_way;
                         frame
                     })
                 });
-                Ok::<_, Infallible>(body)
+                Ok::<_, Infallible>(Pieces::of(answer))
             }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let streams = Streams { write_timeout: self.limits.write_timeout };
+        let mut builder = auto::Builder::new(streams);
         let head_bytes = self.limits.max_head_bytes.max(MIN_HEAD_BYTES);
         let mut http1 = builder.http1();
         http1.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);

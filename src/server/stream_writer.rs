@@ -67,7 +67,7 @@ impl<S: Socket> StreamWriter<S> {
             match self.write().await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut && !is_cut => {
-                    self.frames.cut();
+                    self.frames.cutter().cut();
                     is_cut = true;
                 }
                 Err(_) => return,

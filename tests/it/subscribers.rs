@@ -189,6 +189,52 @@ async fn a_stream_that_is_ended_says_so_and_is_gone() {
     }
 }
 
+/// A client of HTTP/2 whose streams get so many bytes ahead of what it has read.
+fn with_window(bytes: u32) -> Client {
+    let client = Client::builder().http2_prior_knowledge();
+    client.http2_initial_stream_window_size(bytes).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_grants_no_window_keeps_no_place_once_it_is_to_end() {
+    let server = with_four(json!({"write_timeout": "2s"})).await;
+    let client = with_window(0);
+    let _traces = open(&client, &server, TRACES, "alice").await;
+    let _metrics = open(&client, &server, METRICS, "bob").await;
+    for id in [1, 2] {
+        let path = format!("{SUBSCRIBERS}/{id}");
+        let answer = request(&server, Method::DELETE, &path, "admin").send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+    }
+    eventually_listed(&server, <[Value]>::is_empty).await;
+    // Its connection is still there, and in nobody's way.
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_is_not_read_is_reset_and_the_others_of_its_connection_go_on() {
+    let server = with_four(json!({"write_timeout": "2s"})).await;
+    let client = with_window(30_000);
+    let unread = client.get(format!("{}{TRACES}", server.base)).bearer_auth("alice");
+    let unread = unread.send().await.unwrap();
+    let mut read = open(&client, &server, TRACES, "alice").await;
+    // As much in one event as the window takes several times over: it goes out piece by piece.
+    let event = json!({"type": "t", "text": "x".repeat(100_000)});
+    for _ in 0..3 {
+        post(&server, &event).await;
+        read.events(1).await;
+    }
+    eventually_listed(&server, |all| all.len() == 1).await;
+    assert_eq!(server.hub.stats().stalled, 1);
+    let error = unread.bytes().await.unwrap_err();
+    assert!(!error.is_connect(), "{error:?}");
+    post(&server, &event).await;
+    read.events(1).await;
+    assert_eq!(list(&server).await[0]["id"], 2);
+    drop(read);
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn other_methods_are_told_which_are_allowed_and_a_head_has_no_body() {
     let server = TestServer::start().await;
