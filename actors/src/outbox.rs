@@ -199,6 +199,7 @@ impl Outbox {
     pub(crate) fn push(&self, item: Item) {
         let mut state = lock(&self.state);
         if !state.ended {
+            state.begin_queue();
             state.queue.push_back(item);
             state.wake();
         }
@@ -562,6 +563,19 @@ mod tests {
         assert_eq!(take(&outbox), "bye Stalled");
         assert_eq!(take(&outbox), "end");
         check_law(&outbox, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_for_whom_nothing_was_queued_is_not_stalled() {
+        let outbox = outbox(10);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        outbox.push(Item::CaughtUp { replayed: 0 });
+        outbox.offer(matches(1, 1));
+        assert_eq!(outbox.offer(matches(2, 1)), Offer::Missed);
+        assert_eq!(outbox.look(Instant::now()), Health::Good);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(outbox.look(Instant::now()), Health::Stalled);
+        check_law(&outbox, 2);
     }
 
     #[tokio::test(start_paused = true)]
