@@ -122,6 +122,20 @@ impl MetricsSlot {
         }
     }
 
+    /// The last word to one who may not watch any more: the frame that waits is missed.
+    pub(crate) fn cut(&self, bye: Bye) {
+        let mut state = lock(&self.state);
+        if state.frame.take().is_some() {
+            state.stats.miss_queued();
+        }
+        // It takes the place of another last word that waits; but nothing comes after one that has been taken.
+        if !state.ended || state.bye.is_some() {
+            state.bye = Some(bye);
+            state.ended = true;
+            state.wake();
+        }
+    }
+
     /// The subscriber is gone: after what is there, the stream ends.
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
@@ -204,6 +218,8 @@ mod tests {
         }
     }
 
+    const BYE: Bye = Bye { reason: sse::ByeReason::Shutdown, retry: Duration::ZERO };
+
     fn frame(id: &str) -> Arc<MetricsFrame> {
         Arc::new(MetricsFrame::new(vec![Sample::own_counter(id, 1)]))
     }
@@ -222,12 +238,29 @@ mod tests {
         assert_eq!(slot.status().stats, stats);
         assert_eq!([take(&slot), take(&slot)], ["b", "-"]);
         assert_eq!(slot.status().stats, SubscriptionStats { sent: 1, queued: 0, ..stats });
-        let bye = Bye { reason: sse::ByeReason::Shutdown, retry: Duration::ZERO };
-        slot.finish(bye);
+        slot.finish(BYE);
         assert!(slot.reserve());
         slot.put(frame("c"));
         assert_eq!([take(&slot), take(&slot)], ["bye", "end"]);
         let stats = SubscriptionStats { matched: 4, sent: 1, missed: 3, queued: 0 };
         assert_eq!(slot.status().stats, stats);
+    }
+
+    #[test]
+    fn one_that_is_cut_gets_no_frame_any_more() {
+        let slot = MetricsSlot::new(Duration::from_secs(15), Arc::default());
+        assert!(slot.reserve());
+        slot.put(frame("a"));
+        assert!(slot.reserve());
+        // Whether or not it had been told to end already, and however often.
+        slot.finish(BYE);
+        slot.cut(BYE);
+        slot.put(frame("b"));
+        slot.cut(BYE);
+        let stats = SubscriptionStats { matched: 2, sent: 0, missed: 2, queued: 0 };
+        assert_eq!(slot.status().stats, stats);
+        assert_eq!([take(&slot), take(&slot)], ["bye", "end"]);
+        slot.cut(BYE);
+        assert_eq!(take(&slot), "end");
     }
 }

@@ -124,7 +124,12 @@ impl Actor for MetricsSubscriber {
 
 impl MetricsSubscriberState {
     fn close(&self, reason: ByeReason) {
-        self.slot.finish(Bye { reason, retry: sse::jittered(self.core.config.retry) });
+        let bye = Bye { reason, retry: sse::jittered(self.core.config.retry) };
+        match reason {
+            // It is to end now.
+            ByeReason::ExpiredToken | ByeReason::ClosedByAdmin => self.slot.cut(bye),
+            ByeReason::Shutdown | ByeReason::Stalled => self.slot.finish(bye),
+        }
         self.leave();
     }
 
