@@ -42,8 +42,8 @@ pub struct HubConfig {
     /// How many spans or traces a filter may be following, at some 50 bytes each: more than one server has open at once.
     /// Beyond it, the oldest are forgotten: their later events pass only if they match themselves.
     pub follow_capacity: usize,
-    /// How many subscribers, of events and metrics together, there may be: 131,072 idle ones take some 1.5 GiB. One more is
-    /// refused.
+    /// How many subscribers, of events and metrics together, there may be: 131,072 idle ones take some 1.5 GiB, and
+    /// 0.4 GiB more if all have a `max-rate`. One more is refused.
     pub max_subscribers: usize,
     /// How many of them one address ([`Client::address`](crate::Client::address)) may have, for IPv6 one network of 64 bits, so that
     /// nobody takes all places: a thirteenth. A proxy that does not stand on this machine is one address for all behind it. One more is
