@@ -19,7 +19,9 @@ use crate::event::{Content, NewEvent};
 use crate::hub::{Hub, HubMessage};
 use crate::hub_core::HubCore;
 use crate::measurement::{Measurement, MeasurementError};
-use crate::metric_store::{MetricStore, Sample};
+#[cfg(feature = "metrics")]
+use crate::metric_store::MetricStore;
+use crate::metric_store::Sample;
 use crate::query::{MetricsQuery, SubscribersQuery, TraceQuery};
 #[cfg(feature = "metrics")]
 use crate::recorder::HubRecorder;
@@ -128,7 +130,7 @@ impl HubHandle {
         subscriber.flatten().ok_or(NoSuchSubscriber(id))
     }
 
-    /// Ends one subscription: what is queued for it is missed, and told by `gap`, then comes `bye`. It is there until its client has
+    /// Ends one subscription: what is queued for it is missed, of events told by `gap`, then comes `bye`. It is there until its client has
     /// taken that, and may come back: what keeps it out is the host's.
     pub async fn end_subscriber(&self, id: SubscriberId) -> Result<(), NoSuchSubscriber> {
         let was_there = self.call(|reply| HubMessage::EndSubscriber(id, reply)).await;
@@ -137,9 +139,20 @@ impl HubHandle {
 
     /// Records a measurement.
     pub fn record(&self, measurement: Measurement) -> Result<(), MeasurementError> {
-        MetricStore::check(&measurement)?;
+        self.core.metrics.check(&measurement)?;
         self.core.metrics.record(measurement.not_after(&self.core.config.clock));
         Ok(())
+    }
+
+    /// Keeps all names that begin so for counters of the host's own: as with the hub's, from now on no measurement without attributes
+    /// and no type of event gets one of them. What was recorded under them is forgotten.
+    pub fn reserve(&self, prefix: &str) {
+        self.core.metrics.reserve(prefix);
+    }
+
+    /// Adds to a counter of the host's own, under a name that it has [reserved](Self::reserve). There is always room for it.
+    pub fn count(&self, series: &str, number: u64) {
+        self.core.metrics.count_for_host(series, number);
     }
 
     /// A recorder for the `metrics` crate, which writes what it is given into this hub's series.

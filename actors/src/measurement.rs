@@ -96,7 +96,7 @@ pub enum MeasurementError {
     /// Too many or too large attributes.
     #[error("attributes: over {MAX_ATTRIBUTES_BYTES} bytes")]
     AttributesTooLarge,
-    /// One of the hub's own series.
+    /// One of the hub's own series, or of its host's.
     #[error("id: {0} is a series of the hub itself; give yours attributes to tell them apart")]
     Reserved(SmolStr),
 }

@@ -18,7 +18,7 @@ mod totals;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
 
@@ -48,6 +48,9 @@ pub(crate) struct MetricStore {
     units: Mutex<Units>,
     event_types: DashMap<Box<str>, Arc<Total>>,
     max_event_types: usize,
+    /// What the names begin with that are the host's own, and its counters.
+    reserved: RwLock<Vec<Box<str>>>,
+    of_host: DashMap<Box<str>, Arc<Total>>,
     /// Measurements that found no series of their own.
     pub(crate) folded: Count,
     /// Measurements of which their source had said something newer already.
@@ -64,15 +67,50 @@ impl MetricStore {
             units: Mutex::default(),
             event_types: DashMap::new(),
             max_event_types,
+            reserved: RwLock::default(),
+            of_host: DashMap::new(),
             folded: Count::default(),
             late: Count::default(),
         }
     }
 
+    /// Keeps the names that begin so for the host's own counters. What others have recorded under them is forgotten.
+    pub(crate) fn reserve(&self, prefix: &str) {
+        let mut reserved = self.reserved.write().unwrap_or_else(PoisonError::into_inner);
+        if reserved.iter().any(|known| **known == *prefix) {
+            return;
+        }
+        reserved.push(prefix.into());
+        drop(reserved);
+        let is_theirs = |key: &SeriesKey| key.attributes.is_empty() && key.id.starts_with(prefix);
+        self.series.retain(|key, _| {
+            let is_theirs = is_theirs(key);
+            self.series_count.fetch_sub(usize::from(is_theirs), Ordering::Relaxed);
+            !is_theirs
+        });
+        self.event_types.retain(|kind, _| !kind.starts_with(prefix));
+    }
+
+    /// Adds to one of the host's own counters.
+    pub(crate) fn count_for_host(&self, id: &str, number: u64) {
+        match self.of_host.get(id) {
+            Some(total) => total.add_whole(number),
+            None => self.of_host.entry(id.into()).or_default().add_whole(number),
+        }
+    }
+
+    /// Whether a name belongs to the hub's own series, or the host's.
+    fn is_own(&self, id: &str) -> bool {
+        is_the_hubs(id) || {
+            let reserved = self.reserved.read().unwrap_or_else(PoisonError::into_inner);
+            reserved.iter().any(|prefix| id.starts_with(&**prefix))
+        }
+    }
+
     /// Whether a measurement keeps to what all must keep to, and names none of the hub's own series.
-    pub(crate) fn check(measurement: &Measurement) -> Result<(), MeasurementError> {
+    pub(crate) fn check(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
         measurement.check()?;
-        if is_own(&measurement.id) && measurement.attributes.is_empty() {
+        if measurement.attributes.is_empty() && self.is_own(&measurement.id) {
             return Err(MeasurementError::Reserved(measurement.id.clone()));
         }
         Ok(())
@@ -99,7 +137,7 @@ impl MetricStore {
     #[cfg(feature = "metrics")]
     pub(crate) fn register(&self, measurement: Measurement) -> Arc<Series> {
         let kind = measurement.kind();
-        let is_good = Self::check(&measurement).is_ok();
+        let is_good = self.check(&measurement).is_ok();
         let Measurement { id, attributes, .. } = measurement;
         let series =
             is_good.then(|| self.series(SeriesKey { id, kind, attributes }, None, false)).flatten();
@@ -155,7 +193,7 @@ impl MetricStore {
         if let Some(total) = self.event_types.get(kind) {
             return total.add_whole(1);
         }
-        let has_a_place = kind.len() <= MAX_ID_BYTES && kind != OTHER && !is_own(kind);
+        let has_a_place = kind.len() <= MAX_ID_BYTES && kind != OTHER && !self.is_own(kind);
         if !has_a_place || self.event_types.len() >= self.max_event_types {
             let other = self.other(MetricKind::Counter);
             return other.record_folded(Amount::Add(1.0), &self.source_room);
@@ -172,6 +210,10 @@ impl MetricStore {
         let mut samples: Vec<Sample> = self.list().into_iter().map(read).collect();
         for entry in &self.event_types {
             self.push_event_type(&mut samples, entry.key(), entry.value());
+        }
+        for entry in &self.of_host {
+            let key = SeriesKey::plain(entry.key(), MetricKind::Counter);
+            samples.push(Sample::new(key, None, SampleValue::counter(entry.value().get())));
         }
         samples
     }
@@ -196,8 +238,8 @@ impl MetricStore {
     }
 }
 
-/// Whether a name belongs to the hub's own series.
-pub(crate) fn is_own(id: &str) -> bool {
+/// Whether a name belongs to the series that every hub has.
+fn is_the_hubs(id: &str) -> bool {
     matches!(id, "server.memory" | "server.cpu" | "server.uptime" | "queue.count")
         || id.starts_with("hub.")
 }

@@ -109,6 +109,29 @@ async fn bad_metrics_are_rejected_one_by_one() {
 }
 
 #[tokio::test]
+async fn nobody_writes_to_the_servers_own_counters() {
+    let server = TestServer::start().await;
+    problem(server.post_to(POST, "application/json", "[").await, 400).await;
+    for (reset, counted) in [
+        (json!({"id": "server.responses.400", "type": "counter", "mode": "total", "value": 0}), 2),
+        (json!({"id": "server.responses.400", "type": "gauge", "value": 0}), 3),
+        (json!({"id": "server.responses.499", "type": "counter", "value": 1}), 4),
+    ] {
+        let answer =
+            problem(server.post_to(POST, "application/json", reset.to_string()).await, 400);
+        let detail = answer.await["detail"].to_string();
+        assert!(detail.contains("is a series of the hub itself"), "{detail}");
+        server.accept(&json!({"type": "server.responses.400"})).await;
+        let mut live = server.watch_metrics("interval=1h&metrics=server.responses,other").await;
+        let (frame, _) = live.expect("metrics").await;
+        let samples = by_id(&frame);
+        let all: Vec<_> = samples.keys().collect();
+        assert_eq!(all, [&"other", &"server.responses.400"], "{frame}");
+        assert_eq!(samples["server.responses.400"]["value"], counted);
+    }
+}
+
+#[tokio::test]
 async fn intervals_that_cannot_be_get_400() {
     let server = TestServer::start().await;
     for interval in

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt};
 use jiff::Timestamp;
+use metrics::with_local_recorder;
 use telemetry_hub_actors::{
     Clock, Fault, HubConfig, HubHandle, Measurement, MeasurementError, MetricKind, MetricsQuery,
-    MetricsSubscription, Object, Sample, SampleValue, Source, SubscribeError,
+    MetricsSubscription, NewEvent, Object, Sample, SampleValue, Source, SubscribeError,
+    SubscribersQuery,
 };
 use tokio::time::Instant;
 
@@ -314,6 +316,46 @@ async fn queue_count_has_what_is_not_routed_yet() {
     assert_eq!(gauge(&hub.metrics(), "queue.count"), 5.0);
     eventually_stats(&hub, |stats| stats.queued == 0).await;
     assert_eq!(gauge(&hub.metrics(), "queue.count"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hosts_own_counters_are_its_own_and_always_have_room() {
+    let hub = start(HubConfig { max_series: 2, ..HubConfig::default() }).await;
+    hub.record(Measurement::counter_total("shop.orders", 5.0)).unwrap();
+    hub.ingest(vec![NewEvent::new("shop.opened")]).await.unwrap();
+    for _ in 0..2 {
+        hub.reserve("shop.");
+        hub.count("shop.orders", 1);
+    }
+    for (id, measurement) in [
+        ("shop.orders", Measurement::counter_total("shop.orders", 0.0)),
+        ("shop.opened", Measurement::gauge("shop.opened", 1.0)),
+    ] {
+        assert_eq!(hub.record(measurement), Err(MeasurementError::Reserved(id.into())));
+    }
+    with_local_recorder(&hub.recorder(), || metrics::counter!("shop.orders").increment(100));
+    hub.ingest(vec![NewEvent::new("shop.opened")]).await.unwrap();
+    let samples = hub.metrics();
+    let theirs = samples.iter().filter(|sample| sample.id().starts_with("shop."));
+    assert_eq!(ids(&theirs.cloned().collect::<Vec<_>>()), ["shop.orders"]);
+    assert_eq!(counter(&samples, "shop.orders").0, 2.0);
+    // What was forgotten has left its place.
+    hub.record(Measurement::counter("shops", 3.0)).unwrap();
+    assert_eq!(counter(&hub.metrics(), "shops").0, 3.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_ended_gets_no_frame_any_more() {
+    let hub = start(HubConfig::default()).await;
+    let mut subscription = metrics(&hub, "interval=1").await;
+    let of_it = async || hub.subscribers(SubscribersQuery::default()).await.subscribers.remove(0);
+    patiently(async { while of_it().await.status.stats.queued == 0 {} }).await;
+    let id = of_it().await.id;
+    hub.end_subscriber(id).await.unwrap();
+    patiently(async { while of_it().await.status.stats.queued > 0 {} }).await;
+    let stats = of_it().await.status.stats;
+    assert!(stats.matched == stats.missed && stats.sent == 0, "{stats:?}");
+    assert!(patiently(subscription.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
