@@ -49,9 +49,9 @@ pub enum SubscribeError {
         /// How many one may have.
         limit: usize,
     },
-    /// There are as many intervals of metrics as may be sampled at once.
+    /// There are as many unusual intervals of metrics as may be sampled at once.
     #[error(
-        "metrics are sampled at {limit} intervals already; ask for one of them, such as 1, 10 or 30 s"
+        "metrics are sampled at {limit} unusual intervals already; ask for a usual one, such as 1, 5, 10 or 30 s"
     )]
     TooManyIntervals {
         /// How many there may be.

@@ -35,8 +35,14 @@ mod faults;
 const MAX_RESTARTS: usize = 10;
 const RESTART_WINDOW: Duration = Duration::from_secs(10);
 
-/// How many intervals may be sampled at once: each takes a snapshot of all series at each of its ticks.
-const MAX_INTERVALS: usize = 64;
+/// The intervals that people ask for, in milliseconds: always sampled for whoever does.
+const USUAL_INTERVALS: [u64; 18] = [
+    100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 20_000, 30_000, 60_000, 120_000, 300_000,
+    600_000, 900_000, 1_200_000, 1_800_000, 3_600_000,
+];
+
+/// How many others may be sampled at once, so that there are 64 in all: each takes a snapshot of all series at each of its ticks.
+const MAX_UNUSUAL_INTERVALS: usize = 64 - USUAL_INTERVALS.len();
 
 #[derive(Debug)]
 pub(crate) enum HubMessage {
@@ -285,9 +291,10 @@ impl HubState {
         if let Some(entry) = self.samplers.get(&interval) {
             return Ok((entry.sampler.clone(), Arc::clone(&entry.roster)));
         }
-        if self.samplers.len() >= MAX_INTERVALS {
+        let unusual = self.samplers.keys().filter(|running| !is_usual(**running)).count();
+        if !is_usual(interval) && unusual >= MAX_UNUSUAL_INTERVALS {
             self.core.counters.subscribers_refused.add(1);
-            return Err(SubscribeError::TooManyIntervals { limit: MAX_INTERVALS });
+            return Err(SubscribeError::TooManyIntervals { limit: MAX_UNUSUAL_INTERVALS });
         }
         let roster = Arc::new(Roster::default());
         let sampler =
@@ -432,6 +439,10 @@ async fn start_sampler(
         SamplerArguments { core: Arc::clone(core), interval, roster: Arc::clone(roster) };
     let (sampler, _) = Sampler::spawn_linked(None, Sampler, arguments, myself.get_cell()).await?;
     Ok(sampler)
+}
+
+fn is_usual(interval: Duration) -> bool {
+    USUAL_INTERVALS.iter().any(|usual| Duration::from_millis(*usual) == interval)
 }
 
 fn could_not_start(error: ractor::SpawnErr) -> SubscribeError {
