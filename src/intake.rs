@@ -45,6 +45,9 @@ const OWN: [&str; 7] = [
     "server.signatures.",
 ];
 
+/// How many snapshots of all series are taken and written down at once: that does nothing but compute, and takes the memory of a page each.
+const PAGES_AT_ONCE: usize = 2;
+
 /// The series that counts the bodies refused for lack of room.
 const REFUSED: &str = "server.bodies.refused";
 
@@ -167,6 +170,7 @@ pub(crate) struct Intake {
     body_bytes: Arc<Semaphore>,
     unverified_bytes: Arc<Semaphore>,
     parsers: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
     item_rate: Option<Arc<Rate>>,
     byte_rate: Option<Arc<Rate>>,
     /// Whose token it is for. None if nobody has one.
@@ -192,6 +196,7 @@ impl Intake {
             body_bytes,
             unverified_bytes,
             parsers: Arc::new(Semaphore::new(PARSED_AT_ONCE)),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
         };
         OWN.iter().for_each(|names| hub.reserve(names));
         // A counter is there before it counts anything.
@@ -319,24 +324,31 @@ impl Intake {
             Trust::Some => &self.body_bytes,
             Trust::None => &self.unverified_bytes,
         };
-        self.in_time(Arc::clone(room).acquire_many_owned(bytes)).await
+        let room = in_time(Arc::clone(room).acquire_many_owned(bytes)).await;
+        room.ok_or_else(|| self.refuse_body())
     }
 
     /// A turn to parse, for as long as the permit is held.
     pub(crate) async fn turn_to_parse(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.in_time(Arc::clone(&self.parsers).acquire_owned()).await
+        let turn = in_time(Arc::clone(&self.parsers).acquire_owned()).await;
+        turn.ok_or_else(|| self.refuse_body())
     }
 
-    async fn in_time<E>(
-        &self,
-        permit: impl Future<Output = Result<OwnedSemaphorePermit, E>>,
-    ) -> Result<OwnedSemaphorePermit, Problem> {
-        match tokio::time::timeout(PATIENCE, permit).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                self.count(REFUSED, 1);
-                Err(Problem::no_room("too many bodies at once"))
-            }
-        }
+    /// A turn to write down all series, for as long as the permit is held.
+    pub(crate) async fn turn_to_page(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = in_time(Arc::clone(&self.pages).acquire_owned()).await;
+        turn.ok_or_else(|| Problem::no_room("too many ask for all metrics at once"))
     }
+
+    fn refuse_body(&self) -> Problem {
+        self.count(REFUSED, 1);
+        Problem::no_room("too many bodies at once")
+    }
+}
+
+/// A permit, if it comes before patience ends.
+async fn in_time<E>(
+    permit: impl Future<Output = Result<OwnedSemaphorePermit, E>>,
+) -> Option<OwnedSemaphorePermit> {
+    tokio::time::timeout(PATIENCE, permit).await.ok()?.ok()
 }

@@ -25,14 +25,24 @@ pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
 }
 
 pub(crate) fn scrape(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
-    let route = admitted(intake, Scope::Metrics).map(|admitted: Result<Admitted, Problem>| {
-        respond(admitted.map(|Admitted { intake, grant, .. }| {
-            let selection = grant.limit_selection(Selection::everything());
-            let text = prometheus::encode(&intake.hub.metrics_of(&selection));
-            reply::with_type(StatusCode::OK, prometheus::CONTENT_TYPE, text.into_bytes())
-        }))
-    });
+    let route = admitted(intake, Scope::Metrics)
+        .then(async |admitted: Result<Admitted, Problem>| respond(page(admitted).await));
     readable(warp::path!("metrics").boxed(), route.boxed())
+}
+
+/// All series that may be seen. With many of them that takes long: no other request waits for it.
+async fn page(admitted: Result<Admitted, Problem>) -> Result<HttpResponse, Problem> {
+    let Admitted { intake, grant, .. } = admitted?;
+    let turn = intake.turn_to_page().await?;
+    let selection = grant.limit_selection(Selection::everything());
+    let hub = intake.hub.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        // Held to its end, though nobody may wait for it any more.
+        let _turn = turn;
+        prometheus::encode(&hub.metrics_of(&selection))
+    });
+    let text = written.await.expect("it neither panics nor is aborted");
+    Ok(reply::with_type(StatusCode::OK, prometheus::CONTENT_TYPE, text.into_bytes()))
 }
 
 /// Why a metric was rejected.
@@ -76,5 +86,35 @@ fn split(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
         json::array(body)
     } else {
         serde_json::from_slice(body).map(|metric| vec![metric])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry_hub_actors::{HubConfig, HubHandle};
+    use warp::http::Request;
+
+    use super::*;
+    use crate::intake::RouteOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn two_pages_are_written_at_once_and_one_more_is_refused_for_now() {
+        let hub = HubHandle::start(HubConfig::default()).await.unwrap();
+        let intake = Intake::new(&hub, &RouteOptions::default());
+        let mut service = warp::service(scrape(&intake));
+        let mut get = async || {
+            let request = Request::get("/metrics")
+                .body(http_body_util::Empty::<bytes::Bytes>::new())
+                .unwrap();
+            tower_service::Service::call(&mut service, request).await.unwrap()
+        };
+        let first = intake.turn_to_page().await.unwrap();
+        let second = intake.turn_to_page().await.unwrap();
+        let refused = get().await;
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        drop(first);
+        assert_eq!(get().await.status(), 200);
+        drop(second);
     }
 }
