@@ -377,7 +377,9 @@ async fn one_bad_span_among_good_ones_does_not_change_what_a_request_carries() {
 
 #[tokio::test]
 async fn what_compressed_messages_become_is_paid_for() {
-    let server = TestServer::with(json!({"max_body_bytes": "4 MB"})).await;
+    let server =
+        TestServer::with(json!({"max_body_bytes": "4 MB", "max_decompression_ratio": 100_000}))
+            .await;
     let large = LogRecord { severity_text: "x".repeat(3_000_000), ..record("large") };
     let exports: Vec<_> = (0..40)
         .map(|_| {
