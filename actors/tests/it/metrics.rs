@@ -355,14 +355,19 @@ async fn a_hosts_own_counters_are_its_own_and_always_have_room() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_ended_gets_no_frame_any_more() {
     let hub = start(HubConfig::default()).await;
-    let mut subscription = metrics(&hub, "interval=1").await;
+    let mut subscription = metrics(&hub, "interval=1h").await;
     let of_it = async || hub.subscribers(SubscribersQuery::default()).await.subscribers.remove(0);
-    patiently(async { while of_it().await.status.stats.queued == 0 {} }).await;
-    let id = of_it().await.id;
-    hub.end_subscriber(id).await.unwrap();
-    patiently(async { while of_it().await.status.stats.queued > 0 {} }).await;
+    let until_queued = async |queued| {
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        while of_it().await.status.stats.queued != queued {
+            ticks.tick().await;
+        }
+    };
+    patiently(until_queued(1)).await;
+    hub.end_subscriber(of_it().await.id).await.unwrap();
+    patiently(until_queued(0)).await;
     let stats = of_it().await.status.stats;
-    assert!(stats.matched == stats.missed && stats.sent == 0, "{stats:?}");
+    assert_eq!((stats.matched, stats.sent, stats.missed), (1, 0, 1));
     assert!(patiently(subscription.next()).await.is_none());
 }
 
