@@ -205,7 +205,23 @@ async fn a_hostile_load_takes_no_more_memory_than_the_bounds_allow() {
     let mut program = limited_program("ulimit -v 2000000", &settings);
     program.stderr(Stdio::null());
     let (mut child, url, _lines) = started(program).await;
-    let client = Client::new();
+    hostile_load(&url).await;
+    let peak = peak_memory(&child).await;
+    assert!(peak < 400, "{peak} MiB");
+    // What it took came back: the same again takes what is there, but for what an allocator keeps in pieces.
+    for _ in 0..2 {
+        hostile_load(&url).await;
+    }
+    let again = peak_memory(&child).await;
+    println!("{peak} MiB at most, and {again} MiB after all");
+    assert!(again < peak + 60, "{peak} MiB, then {again} MiB");
+    signal(&child, "-TERM").await;
+    assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(0));
+}
+
+/// All of them at once, until nothing of it is left.
+async fn hostile_load(url: &str) {
+    let (client, url) = (Client::new(), url.to_owned());
     let idlers = idlers(&url).await;
     let mut posts = JoinSet::new();
     for number in 0..8 {
@@ -225,16 +241,11 @@ async fn a_hostile_load_takes_no_more_memory_than_the_bounds_allow() {
     let series = series.join_all().await;
     assert!(series.iter().all(|answer| [200, REFUSED].contains(answer)), "{series:?}");
     assert_eq!(get(&client, &url, "/healthz").await.status(), 200);
-    let peak = peak_memory(&child).await;
-    println!("{peak} MiB at most; {answers:?} {bombs:?} {series:?}");
-    assert!(peak < 400, "{peak} MiB");
     drop(idlers);
     for name in ["hub_subscribers", "hub_filters", "queue_count"] {
         let nothing_left = async { while measured(&client, &url, name).await > 0.0 {} };
         within_patience(nothing_left).await;
     }
-    signal(&child, "-TERM").await;
-    assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(0));
 }
 
 /// Publishers and readers of a hub that is told to stop amid everything.
