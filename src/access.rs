@@ -66,11 +66,33 @@ pub(crate) struct Asking<'a> {
     pub(crate) stream: Option<&'a str>,
 }
 
-/// Somebody who may, and what their browser is to keep.
+/// Somebody who may, and the session of their browser, if it is to have one.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) grant: Arc<Grant>,
-    pub(crate) cookie: Option<HeaderValue>,
+    pub(crate) session: Option<Session>,
+}
+
+/// What a browser gets with its stream, if that is granted.
+#[derive(Clone)]
+pub(crate) struct Session {
+    tickets: Arc<Tickets>,
+    ticket: String,
+    grant: Arc<Grant>,
+    signal: Scope,
+}
+
+impl Session {
+    /// The cookie that the browser is to keep. None for a ticket that has begun a session already.
+    pub(crate) fn begin(self, now: Timestamp) -> Option<HeaderValue> {
+        self.tickets.cookie(&self.ticket, &self.grant, self.signal, now)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
+    }
 }
 
 /// What somebody may do, and how much of it all they may see.
@@ -139,25 +161,20 @@ impl Access {
         scope: Scope,
         now: Timestamp,
     ) -> Result<Admission, Denial> {
-        let Admission { grant, cookie } = self.identify(asking, scope, now)?;
+        let Admission { grant, session } = self.identify(asking, scope)?;
         if grant.expires.is_some_and(|expires| expires <= now) {
             return Err(Denial::Unauthorized("the token has expired"));
         }
         if grant.scopes.contain(scope) {
-            Ok(Admission { grant, cookie })
+            Ok(Admission { grant, session })
         } else {
             Err(Denial::MissingScope(scope))
         }
     }
 
-    fn identify(
-        &self,
-        asking: Asking<'_>,
-        scope: Scope,
-        now: Timestamp,
-    ) -> Result<Admission, Denial> {
+    fn identify(&self, asking: Asking<'_>, scope: Scope) -> Result<Admission, Denial> {
         let Asking { host, headers, stream } = asking;
-        let granted = |grant| Ok(Admission { grant, cookie: None });
+        let granted = |grant| Ok(Admission { grant, session: None });
         match &self.policy {
             Policy::HostDecides => granted(Arc::new(Grant::everything())),
             Policy::Local => {
@@ -167,7 +184,7 @@ impl Access {
             }
             Policy::Credentials { tokens, jwt_keys } => {
                 match (stream, headers.get(AUTHORIZATION)) {
-                    (Some(query), None) => self.identify_browser(asking, query, scope, now),
+                    (Some(query), None) => self.identify_browser(asking, query, scope),
                     (_, header) => {
                         let token = bearer(header)?;
                         granted(match tokens.find(token) {
@@ -186,20 +203,21 @@ impl Access {
         asking: Asking<'_>,
         query: &str,
         scope: Scope,
-        now: Timestamp,
     ) -> Result<Admission, Denial> {
         let Asking { host, headers, .. } = asking;
         let ticket = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
         if let Some((_, ticket)) = &ticket
             && let Some(grant) = self.tickets.admit(ticket)
         {
-            let cookie = self.tickets.cookie(ticket, &grant, scope, now);
-            return Ok(Admission { grant: Arc::new(grant), cookie });
+            let (tickets, grant) = (Arc::clone(&self.tickets), Arc::new(grant));
+            let (ticket, granted) = (ticket.to_string(), Arc::clone(&grant));
+            let session = Some(Session { tickets, ticket, grant: granted, signal: scope });
+            return Ok(Admission { grant, session });
         }
         if let Some(grant) = self.tickets.readmit(headers, scope) {
             // A browser sends cookies whoever made it ask.
             origin::check_page(host, headers, &self.cors).map_err(Denial::Foreign)?;
-            return Ok(Admission { grant: Arc::new(grant), cookie: None });
+            return Ok(Admission { grant: Arc::new(grant), session: None });
         }
         Err(Denial::Unauthorized(match ticket {
             Some(_) => "the ticket is not good, or not any more",
@@ -248,7 +266,7 @@ impl Grant {
 }
 
 /// A limit on events, of which it must leave some out: one that is empty was meant to be another.
-pub(crate) fn limit(query: &str) -> Result<Filter, String> {
+pub(crate) fn parse_limit(query: &str) -> Result<Filter, String> {
     let filter: Filter =
         query.parse().map_err(|error: QueryError| format!("{}: {error}", error.parameter))?;
     if filter.matches_everything() {

@@ -155,9 +155,9 @@ impl Default for Limits {
 /// Whether anybody stands for what is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    Some,
+    Vouched,
     /// Its signature will tell.
-    None,
+    Unverified,
 }
 
 /// Where requests bring things to.
@@ -321,8 +321,8 @@ impl Intake {
     ) -> Result<OwnedSemaphorePermit, Problem> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = match trust {
-            Trust::Some => &self.body_bytes,
-            Trust::None => &self.unverified_bytes,
+            Trust::Vouched => &self.body_bytes,
+            Trust::Unverified => &self.unverified_bytes,
         };
         let room = in_time(Arc::clone(room).acquire_many_owned(bytes)).await;
         room.ok_or_else(|| self.refuse_body())

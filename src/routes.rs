@@ -8,10 +8,10 @@ use std::sync::Arc;
 use telemetry_hub_actors::{Client, HubHandle};
 use warp::filters::BoxedFilter;
 use warp::http::uri::Authority;
-use warp::http::{HeaderMap, HeaderValue, Method};
+use warp::http::{HeaderMap, Method};
 use warp::{Filter, Reply};
 
-use crate::access::{Admission, Asking, Grant, Host, Scope};
+use crate::access::{Admission, Asking, Grant, Host, Scope, Session};
 use crate::intake::{Incoming, Intake, RouteOptions};
 use crate::peer::PeerAddress;
 use crate::reply::{self, HttpResponse, Problem};
@@ -119,8 +119,8 @@ fn incoming() -> BoxedFilter<(Incoming,)> {
 struct Admitted {
     intake: Intake,
     grant: Arc<Grant>,
-    /// What their browser is to keep.
-    cookie: Option<HeaderValue>,
+    /// Of their browser.
+    session: Option<Session>,
     peer: Option<PeerAddress>,
 }
 
@@ -157,8 +157,8 @@ fn admit(
     peer: Option<PeerAddress>,
     scope: Scope,
 ) -> Result<Admitted, Problem> {
-    let Admission { grant, cookie } = intake.authorize(asking, scope)?;
-    Ok(Admitted { intake: intake.on_behalf_of(&grant), grant, cookie, peer })
+    let Admission { grant, session } = intake.authorize(asking, scope)?;
+    Ok(Admitted { intake: intake.on_behalf_of(&grant), grant, session, peer })
 }
 
 /// Whoever sends something that can be signed: if they did, and show no token, it is the signature that will tell.

@@ -192,7 +192,10 @@ impl JwtKey {
 
     /// What a bearer is called: another issuer's of the same name is somebody else.
     fn name(&self, claims: &Claims) -> String {
-        format!("{} ({})", claims.sub.as_deref().unwrap_or_default(), self.issuer)
+        match &claims.sub {
+            Some(sub) => format!("{sub} ({})", self.issuer),
+            None => self.issuer.clone(),
+        }
     }
 
     pub(super) fn grant(&self, token: &str) -> Option<Grant> {
@@ -260,7 +263,7 @@ impl Claims {
         };
         const OUT_OF_RANGE: &str = "the token's `exp` is out of range";
         let expires = self.grant_exp.map(|exp| time(exp).ok_or(OUT_OF_RANGE)).transpose()?;
-        let filter = self.filter.map(|filter| super::limit(&filter)).transpose();
+        let filter = self.filter.map(|filter| super::parse_limit(&filter)).transpose();
         let metrics = self.metrics.map(|metrics| metrics.parse()).transpose();
         let filter = filter.map_err(|_| "the token's `filter` cannot be read, or is no limit")?;
         let metrics = metrics.map_err(|_| "the token's `metrics` cannot be read")?;

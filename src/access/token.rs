@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use telemetry_hub_actors::{Filter, Selection};
 
-use super::{Grant, Scopes, limit};
+use super::{Grant, Scopes, parse_limit};
 
 /// What every token begins with, so that one that has got into a file or a log is found.
 const PREFIX: &str = "thub_";
@@ -43,7 +43,7 @@ pub(crate) struct TokenSettings {
 }
 
 fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, D::Error> {
-    let filter = limit(&String::deserialize(deserializer)?);
+    let filter = parse_limit(&String::deserialize(deserializer)?);
     filter.map(Some).map_err(serde::de::Error::custom)
 }
 

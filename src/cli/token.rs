@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use telemetry_hub_actors::{QueryFault, Selection};
 
 use super::serve::BAD_OPTION;
-use crate::access::{NEEDS_METRICS, NewToken, Scope, limit};
+use crate::access::{NEEDS_METRICS, NewToken, Scope, parse_limit};
 
 /// Options for making a token.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ pub(super) fn run(options: &TokenOptions) -> anyhow::Result<ExitCode> {
 
 /// The text of a filter.
 fn checked_filter(text: &str) -> Result<String, String> {
-    limit(text).map(|_| text.to_owned())
+    parse_limit(text).map(|_| text.to_owned())
 }
 
 /// The text of a selection.

@@ -30,7 +30,7 @@ const ACCEPTED: &str = "application/json, application/x-ndjson";
 
 type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// How long a body may make no progress.
+/// How long nothing of a body may come.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is decompressed of a body at a time.
@@ -86,7 +86,7 @@ impl Incoming {
             Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
             Err(error) => Err(io::Error::other(error)),
         });
-        Self { headers, stream: Box::pin(chunks), room: None }
+        Self { headers, stream: Box::pin(in_progress(Box::pin(chunks))), room: None }
     }
 
     /// The items of the body.
@@ -113,7 +113,8 @@ impl Incoming {
         limit: usize,
     ) -> Result<PaidBytes, Problem> {
         check_announced_length(&self.headers, limit)?;
-        let trust = if intake.awaits_signature(&self.headers) { Trust::None } else { Trust::Some };
+        let trust =
+            if intake.awaits_signature(&self.headers) { Trust::Unverified } else { Trust::Vouched };
         let reader = StreamReader::new(self.stream);
         let body = read_limited(reader, intake, trust, Bound::bytes(limit));
         in_time(body, intake.limits.body_timeout).await
@@ -146,28 +147,38 @@ impl Incoming {
         let swelling = Some(Swelling { ratio, sent: Arc::clone(&sent) });
         let (plain, compressed) = (Bound::bytes(limit), Bound { bytes: limit, swelling });
         let body = match encoding.to_ascii_lowercase().as_str() {
-            "" | "identity" => read_limited(raw, intake, Trust::Some, plain).await,
+            "" | "identity" => read_limited(raw, intake, Trust::Vouched, plain).await,
             "gzip" | "x-gzip" => {
                 let mut decoder = GzipDecoder::new(raw);
                 decoder.multiple_members(true);
                 let decoder = BufReader::with_capacity(CHUNK_BYTES, decoder);
-                read_limited(decoder, intake, Trust::Some, compressed).await
+                read_limited(decoder, intake, Trust::Vouched, compressed).await
             }
             "zstd" => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW);
                 let mut decoder = ZstdDecoder::with_params(raw, &[window]);
                 decoder.multiple_members(true);
                 let decoder = BufReader::with_capacity(CHUNK_BYTES, decoder);
-                read_limited(decoder, intake, Trust::Some, compressed).await
+                read_limited(decoder, intake, Trust::Vouched, compressed).await
             }
             other => Err(unknown_encoding(other)),
         };
         let sent = sent.load(Ordering::Relaxed);
+        let size = body.as_ref().map_or(0, |body| body.bytes.len());
+        // Also what could not be read has been brought.
+        intake.spend_bytes(sent.max(size))?;
         // What decompresses to nothing can be sent for ever.
-        let body = body.map_err(|error| if sent > limit { too_large(limit) } else { error })?;
-        intake.spend_bytes(sent.max(body.bytes.len()))?;
-        Ok(body)
+        body.map_err(|error| if sent > limit { too_large(limit) } else { error })
     }
+}
+
+/// The same, which fails where nothing comes for too long.
+fn in_progress(stream: BodyStream) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(stream, |mut stream| async {
+        let chunk = tokio::time::timeout(IDLE_TIMEOUT, stream.next()).await;
+        let chunk = chunk.unwrap_or_else(|_| Some(Err(io::ErrorKind::TimedOut.into())));
+        chunk.map(|chunk| (chunk, stream))
+    })
 }
 
 /// The same, counted, and no more than so many bytes.
@@ -195,10 +206,10 @@ async fn in_time(
 }
 
 impl Intake {
-    /// Refuses what another has inflated, if it has become too large; else it is spent.
+    /// Refuses what another has inflated, if it has become too large; else what it has become more is spent.
     pub(crate) fn check_inflated(&self, sent: usize, bytes: usize) -> Result<(), Problem> {
         check_swelling(bytes, sent, self.limits.max_decompression_ratio)?;
-        self.spend_bytes(bytes.max(sent))
+        self.spend_bytes(bytes.saturating_sub(sent))
     }
 }
 
@@ -334,10 +345,7 @@ async fn read_limited(
     let mut reader = std::pin::pin!(reader);
     let mut body = PaidBytes { bytes: Vec::new(), room: None };
     loop {
-        let chunk = tokio::time::timeout(IDLE_TIMEOUT, reader.fill_buf()).await;
-        let chunk = chunk
-            .map_err(|_| too_slow(IDLE_TIMEOUT))?
-            .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
+        let chunk = reader.fill_buf().await.map_err(cannot_read)?;
         if chunk.is_empty() {
             return Ok(body);
         }
@@ -353,9 +361,12 @@ async fn read_limited(
     }
 }
 
-fn too_slow(patience: Duration) -> Problem {
-    let detail = format!("nothing of the body came within {patience:?}");
-    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+fn cannot_read(error: io::Error) -> Problem {
+    if error.kind() == io::ErrorKind::TimedOut {
+        let detail = format!("nothing of the body came within {IDLE_TIMEOUT:?}");
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, detail);
+    }
+    Problem::bad_request(format!("the body cannot be read: {error}"))
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -46,22 +46,26 @@ pub(crate) async fn call(
     let asking = Asking { host: &host, headers: request.headers(), stream: None };
     let intake = match intake.authorize(asking, Scope::Ingest) {
         Ok(admission) => intake.on_behalf_of(&admission.grant),
-        Err(problem) => return status(problem).into_http(),
+        Err(problem) => return refused(&intake, problem).into_http(),
     };
     let limit = intake.limits.max_body_bytes;
     // What the frame adds to the message.
     const PREFIX_BYTES: usize = 5;
     let read = match body.read_as_sent(&intake, limit + PREFIX_BYTES).await {
         Ok(read) => read,
-        Err(problem) => return status(problem).into_http(),
+        Err(problem) => return refused(&intake, problem).into_http(),
     };
     let (bytes, room) = read.into_parts();
+    // Whatever becomes of it.
+    if let Err(problem) = intake.spend_bytes(bytes.len()) {
+        return refused(&intake, problem).into_http();
+    }
     // tonic inflates a message before anybody has paid for what it becomes.
     const COMPRESSED: u8 = 1;
     let inflated = match bytes.first() {
-        Some(&COMPRESSED) => match intake.pay_for_bytes(Trust::Some, limit).await {
+        Some(&COMPRESSED) => match intake.pay_for_bytes(Trust::Vouched, limit).await {
             Ok(room) => Some(room),
-            Err(problem) => return status(problem).into_http(),
+            Err(problem) => return refused(&intake, problem).into_http(),
         },
         _ => None,
     };
@@ -93,15 +97,22 @@ impl tonic::server::UnaryService<Bytes> for Export {
         let (signal, sent, intake) = (self.signal, self.sent, self.intake.clone());
         Box::pin(async move {
             let message = request.into_inner();
-            intake.check_inflated(sent, message.len()).map_err(status)?;
+            let refused = |problem| refused(&intake, problem);
+            intake.check_inflated(sent, message.len()).map_err(refused)?;
             let accepted = accept(Some(signal), Encoding::Protobuf, &message, &intake).await;
-            let (_, outcome) = accepted.map_err(status)?;
+            let (_, outcome) = accepted.map_err(refused)?;
             Ok(tonic::Response::new(answer::protobuf(&outcome).encode_to_vec().into()))
         })
     }
 }
 
 /// A problem as gRPC has it; with the time to wait, if it is worth to come back.
+fn refused(intake: &Intake, problem: Problem) -> Status {
+    intake.count_answer(problem.status());
+    status(problem)
+}
+
+/// The same, uncounted.
 fn status(problem: Problem) -> Status {
     let code = Code::from(answer::code(problem.status()));
     let detail = problem.detail();

@@ -55,13 +55,20 @@ enum Kind {
 const KINDS: [Kind; 5] =
     [Kind::Gauge, Kind::Sum, Kind::Histogram, Kind::ExponentialHistogram, Kind::Summary];
 
-/// What the kinds of data say of their points: they number their fields alike.
+/// What a sum says of its points.
 #[derive(Clone, PartialEq, Message)]
 struct Aggregation {
     #[prost(enumeration = "Temporality", tag = "2")]
     temporality: i32,
     #[prost(bool, tag = "3")]
     is_monotonic: bool,
+}
+
+/// What a histogram says of its points.
+#[derive(Clone, PartialEq, Message)]
+struct Timing {
+    #[prost(enumeration = "Temporality", tag = "2")]
+    temporality: i32,
 }
 
 /// The number that the list of points has in all kinds of data.
@@ -99,7 +106,7 @@ async fn record_points(
 ) -> Result<(), Unreadable> {
     let head = MetricHead::decode(metric)?;
     let Data { kind, bytes } = Data::of(metric)?;
-    let aggregation = Aggregation::decode(&*bytes)?;
+    let aggregation = Aggregation::of(kind, &bytes)?;
     let limit = hub.config().max_event_bytes;
     let reader = Reader { metric: &head, kind, aggregation, context, limit };
     for point in Repeated::of(&bytes, POINTS) {
@@ -301,6 +308,18 @@ impl Reader<'_> {
 }
 
 impl Aggregation {
+    /// What a kind does not have is nothing that is known of it, whatever stands there.
+    fn of(kind: Kind, bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        match kind {
+            Kind::Gauge | Kind::Summary => Ok(Self::default()),
+            Kind::Sum => Self::decode(bytes),
+            Kind::Histogram | Kind::ExponentialHistogram => {
+                let Timing { temporality } = Timing::decode(bytes)?;
+                Ok(Self { temporality, is_monotonic: false })
+            }
+        }
+    }
+
     fn is_cumulative(&self) -> Result<bool, Unreadable> {
         match self.temporality() {
             Temporality::Cumulative => Ok(true),
@@ -343,5 +362,22 @@ mod tests {
         check(b"\x2a\x01a\x3a\x01s", Kind::Sum, b"s");
         check(b"\x2a\x01a\x3a\x01s\x2a\x01b\x2a\x00", Kind::Gauge, b"b");
         assert!(Data::of(b"\x0a\x01n").is_err() && Data::of(b"\x2a\x01a\x38\x01").is_err());
+    }
+
+    #[test]
+    fn what_a_kind_does_not_have_is_skipped() {
+        // Field 2 as text, field 3 as a double.
+        let (two, three) = (&b"\x12\x01x"[..], &b"\x19\0\0\0\0\0\0\0\0"[..]);
+        for (kind, bytes, is_good) in [
+            (Kind::Gauge, [two, three].concat(), true),
+            (Kind::Summary, [two, three].concat(), true),
+            (Kind::Histogram, three.to_vec(), true),
+            (Kind::ExponentialHistogram, three.to_vec(), true),
+            (Kind::Histogram, two.to_vec(), false),
+            (Kind::Sum, three.to_vec(), false),
+            (Kind::Sum, b"\x10\x02\x18\x01".to_vec(), true),
+        ] {
+            assert_eq!(Aggregation::of(kind, &bytes).is_ok(), is_good, "{kind:?} {bytes:?}");
+        }
     }
 }

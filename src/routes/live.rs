@@ -2,13 +2,14 @@
 //!
 //! A stream is a subscription: it ends its actor when the client hangs up, because whoever writes the stream then drops it.
 
+use jiff::Timestamp;
 use telemetry_hub_actors::{MetricsQuery, QueryError, QueryFault, TraceQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, HeaderValue};
 
 use super::{Admitted, admitted_to_stream, query, readable, respond};
-use crate::access::Scope;
+use crate::access::{Scope, Session};
 use crate::intake::Intake;
 use crate::live_stream::{self, Exit};
 use crate::reply::{HttpResponse, Problem};
@@ -48,7 +49,7 @@ async fn watch_traces(
     query.client = admitted.client();
     let query = admitted.grant.limit_traces(query);
     let stream = admitted.intake.hub.subscribe(query).await?;
-    Ok(live_stream::answer(stream, admitted.cookie, exit).await)
+    Ok(live_stream::answer(stream, begin(admitted.session), exit).await)
 }
 
 async fn watch_metrics(
@@ -61,7 +62,12 @@ async fn watch_metrics(
     query.client = admitted.client();
     let query = admitted.grant.limit_metrics(query);
     let stream = admitted.intake.hub.subscribe_metrics(query).await?;
-    Ok(live_stream::answer(stream, admitted.cookie, exit).await)
+    Ok(live_stream::answer(stream, begin(admitted.session), exit).await)
+}
+
+/// Now that the stream is granted.
+fn begin(session: Option<Session>) -> Option<HeaderValue> {
+    session.and_then(|session| session.begin(Timestamp::now()))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

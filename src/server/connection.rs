@@ -185,7 +185,11 @@ impl Connections {
         };
         let socket = match accepted {
             Ok(Ok(socket)) => socket,
-            Ok(Err(_)) | Err(_) => return service.intake().count(FAILED, 1),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a client does not come to terms about TLS");
+                return service.intake().count(FAILED, 1);
+            }
+            Err(_) => return service.intake().count(FAILED, 1),
         };
         if socket.get_ref().1.alpn_protocol() == Some(HTTP2) {
             self.serve_any(socket, service).await;
@@ -198,7 +202,10 @@ impl Connections {
     async fn serve_http1(self, socket: impl Socket, place: Place, service: HubService) {
         let ((exit, mut left), intake) = (Exit::new(), service.intake().clone());
         let (exit, service) = (Cell::new(Some(exit)), TowerToHyperService::new(service));
+        let begun = CancellationToken::new();
+        let first_request = begun.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            first_request.cancel();
             // Only the first: before a later one, something may still be on its way out.
             if let Some(exit) = exit.take()
                 && request.method() == Method::GET
@@ -229,7 +236,12 @@ impl Connections {
                 connection.await
             }
         };
-        note(&intake, outcome.map_err(Into::into));
+        // hyper's time for the next head is also that of a connection that is kept for later.
+        let was_kept =
+            begun.is_cancelled() && outcome.as_ref().is_err_and(hyper::Error::is_timeout);
+        if !was_kept {
+            note(&intake, outcome.map_err(Into::into));
+        }
     }
 
     /// Whatever the client speaks.
@@ -270,7 +282,11 @@ impl Connections {
             () = activity.first(self.limits.head_timeout) => return intake.count(FAILED, 1),
             () = activity.idleness(self.limits.idle_timeout) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    outcome = connection.as_mut() => outcome,
+                    // Of an answer that nobody takes, the end may lie with the connection alone.
+                    () = activity.idleness(self.limits.write_timeout) => return,
+                }
             }
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();

@@ -119,6 +119,9 @@ async fn a_session_outlives_the_ticket_for_the_page_that_had_it() {
     for client in [reqwest::Client::new(), http2] {
         let good = ticket(&server, TRACING_TOKEN, "all").await;
         let url = format!("{}{TRACES}?token={good}", server.base);
+        // What is not granted does not use it up.
+        let refused = client.get(format!("{url}&level=loud")).send().await.unwrap();
+        assert_eq!((refused.status().as_u16(), refused.headers().get(SET_COOKIE)), (400, None));
         let answer = client.get(&url).send().await.unwrap();
         let (session, said) = cookie(answer.headers());
         assert_eq!(said, "Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");

@@ -258,6 +258,13 @@ async fn a_token_brings_no_more_bytes_than_it_may() {
         request(&server, Method::POST, EVENTS, "other").header("content-encoding", "gzip");
     assert_eq!(request.body(body).send().await.unwrap().status(), 413, "as large as it becomes");
     assert_eq!(server.hub.stats().received, 2);
+    // What cannot be read has been brought as well.
+    let server = paced(json!({"max_bytes_per_second_per_token": "10kB"})).await;
+    for expected in [400, 429] {
+        let request = crate::access::request(&server, Method::POST, EVENTS, "all");
+        let request = request.header("content-encoding", "gzip").body(vec![b'x'; 6000]);
+        assert_eq!(request.send().await.unwrap().status(), expected);
+    }
     server.stop().await.unwrap();
 }
 
