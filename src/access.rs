@@ -74,18 +74,16 @@ pub(crate) struct Admission {
 }
 
 /// What a browser gets with its stream, if that is granted.
-#[derive(Clone)]
 pub(crate) struct Session {
     tickets: Arc<Tickets>,
     ticket: String,
-    grant: Arc<Grant>,
     signal: Scope,
 }
 
 impl Session {
     /// The cookie that the browser is to keep. None for a ticket that has begun a session already.
-    pub(crate) fn begin(self, now: Timestamp) -> Option<HeaderValue> {
-        self.tickets.cookie(&self.ticket, &self.grant, self.signal, now)
+    pub(crate) fn begin(self, grant: &Grant, now: Timestamp) -> Option<HeaderValue> {
+        self.tickets.cookie(&self.ticket, grant, self.signal, now)
     }
 }
 
@@ -209,10 +207,9 @@ impl Access {
         if let Some((_, ticket)) = &ticket
             && let Some(grant) = self.tickets.admit(ticket)
         {
-            let (tickets, grant) = (Arc::clone(&self.tickets), Arc::new(grant));
-            let (ticket, granted) = (ticket.to_string(), Arc::clone(&grant));
-            let session = Some(Session { tickets, ticket, grant: granted, signal: scope });
-            return Ok(Admission { grant, session });
+            let (tickets, ticket) = (Arc::clone(&self.tickets), ticket.to_string());
+            let session = Some(Session { tickets, ticket, signal: scope });
+            return Ok(Admission { grant: Arc::new(grant), session });
         }
         if let Some(grant) = self.tickets.readmit(headers, scope) {
             // A browser sends cookies whoever made it ask.

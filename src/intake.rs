@@ -292,7 +292,7 @@ impl Intake {
                 Excess::Wait(wait) => Problem::too_many(format!("over {}", rate.told()), wait),
                 Excess::TooMany => {
                     let detail = format!("over {}, all at once; send smaller batches", rate.told());
-                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+                    Problem::too_large(detail)
                 }
             }
         })

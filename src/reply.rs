@@ -76,6 +76,36 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// Nobody is known by what was shown; the challenge says what would do (RFC 9110, section 11.6.1).
+    pub(crate) fn unauthorized(detail: impl Into<String>, challenge: HeaderValue) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail).with_header(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// The path would be good, but there is nothing of that name.
+    pub(crate) fn nothing_there(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// The client took too long.
+    pub(crate) fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, detail)
+    }
+
+    /// It will never be taken as large as it is.
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// It cannot be read here; the header says what can.
+    pub(crate) fn unreadable(
+        detail: impl Into<String>,
+        header: HeaderName,
+        accepted: &'static str,
+    ) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+            .with_header(header, HeaderValue::from_static(accepted))
+    }
+
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
         self
@@ -151,9 +181,8 @@ impl From<Denial> for Problem {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::Unauthorized(reason) => {
-                // RFC 9110, section 11.6.1: a 401 says what would do.
                 let challenge = HeaderValue::from_static("Bearer realm=\"telemetry-hub\"");
-                Self::new(StatusCode::UNAUTHORIZED, reason).with_header(WWW_AUTHENTICATE, challenge)
+                Self::unauthorized(reason, challenge)
             }
             Denial::MissingScope(scope) => {
                 // RFC 6750, section 3.1.

@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use warp::http::header::{HeaderValue, WWW_AUTHENTICATE};
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::HeaderMap;
+use warp::http::header::HeaderValue;
 
 use crate::reply::Problem;
 
@@ -76,9 +76,8 @@ impl WebhookKeys {
 }
 
 fn unauthorized(detail: &str) -> Problem {
-    // RFC 9110, section 11.6.1: a 401 says what would do.
     let challenge = HeaderValue::from_static("HMAC-SHA256 header=\"X-Signature\"");
-    Problem::new(StatusCode::UNAUTHORIZED, detail).with_header(WWW_AUTHENTICATE, challenge)
+    Problem::unauthorized(detail, challenge)
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use telemetry_hub_actors::event::json::MAX_ITEMS;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::StreamReader;
+use warp::http::HeaderMap;
 use warp::http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName,
 };
-use warp::http::{HeaderMap, StatusCode};
 
 use super::{Intake, Trust};
 use crate::reply::Problem;
@@ -172,7 +172,7 @@ impl Incoming {
     }
 }
 
-/// The same, which fails where nothing comes for too long.
+/// A body, which fails where nothing of it comes for too long.
 fn in_progress(stream: BodyStream) -> impl Stream<Item = io::Result<Bytes>> {
     stream::unfold(stream, |mut stream| async {
         let chunk = tokio::time::timeout(IDLE_TIMEOUT, stream.next()).await;
@@ -201,7 +201,7 @@ async fn in_time(
 ) -> Result<PaidBytes, Problem> {
     tokio::time::timeout(patience, body).await.map_err(|_| {
         let detail = format!("the body did not come within {patience:?}");
-        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        Problem::too_slow(detail)
     })?
 }
 
@@ -244,7 +244,7 @@ fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn few_enough<T>(items: Vec<T>) -> Result<Vec<T>, Problem> {
     if items.len() > MAX_ITEMS {
         let detail = format!("the body has more than {MAX_ITEMS} items; send smaller batches");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        return Err(Problem::too_large(detail));
     }
     Ok(items)
 }
@@ -271,14 +271,12 @@ fn essence(headers: &HeaderMap) -> Option<String> {
 
 pub(crate) fn unknown_type(found: &str, accepted: &'static str) -> Problem {
     let detail = format!("cannot read {found}; accepted are {accepted}");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-        .with_header(HeaderName::from_static("accept-post"), HeaderValue::from_static(accepted))
+    Problem::unreadable(detail, HeaderName::from_static("accept-post"), accepted)
 }
 
 fn unknown_encoding(found: &str) -> Problem {
     let detail = format!("cannot read Content-Encoding {found:?}; accepted are gzip and zstd");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-        .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"))
+    Problem::unreadable(detail, ACCEPT_ENCODING, "gzip, zstd")
 }
 
 /// Refuses at once what has been announced as too large.
@@ -330,7 +328,7 @@ impl Bound {
 fn check_swelling(bytes: usize, sent: usize, ratio: usize) -> Result<(), Problem> {
     if bytes > SMALL_BODY_BYTES && bytes > ratio.saturating_mul(sent) {
         let detail = format!("the body is over {ratio} times what was sent of it");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        return Err(Problem::too_large(detail));
     }
     Ok(())
 }
@@ -364,12 +362,34 @@ async fn read_limited(
 fn cannot_read(error: io::Error) -> Problem {
     if error.kind() == io::ErrorKind::TimedOut {
         let detail = format!("nothing of the body came within {IDLE_TIMEOUT:?}");
-        return Problem::new(StatusCode::REQUEST_TIMEOUT, detail);
+        return Problem::too_slow(detail);
     }
     Problem::bad_request(format!("the body cannot be read: {error}"))
 }
 
 fn too_large(limit: usize) -> Problem {
     let detail = format!("the body has more than {limit} bytes; send smaller batches");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    Problem::too_large(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_which_nothing_comes_fails_in_time_and_a_slow_one_does_not() {
+        let begun = tokio::time::Instant::now();
+        let mut nothing = Box::pin(in_progress(Box::pin(stream::pending())));
+        let error = nothing.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, IDLE_TIMEOUT));
+        assert_eq!(cannot_read(error).status(), 408);
+
+        let ticks = tokio::time::interval(IDLE_TIMEOUT - Duration::from_secs(1));
+        let slow = stream::unfold(ticks, |mut ticks| async {
+            ticks.tick().await;
+            Some((Ok(Bytes::from_static(b"x")), ticks))
+        });
+        let chunks = in_progress(Box::pin(slow)).take(4).collect::<Vec<_>>().await;
+        assert!(chunks.iter().all(Result::is_ok), "{chunks:?}");
+    }
 }

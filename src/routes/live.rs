@@ -9,7 +9,7 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue};
 
 use super::{Admitted, admitted_to_stream, query, readable, respond};
-use crate::access::{Scope, Session};
+use crate::access::{Grant, Scope, Session};
 use crate::intake::Intake;
 use crate::live_stream::{self, Exit};
 use crate::reply::{HttpResponse, Problem};
@@ -49,7 +49,7 @@ async fn watch_traces(
     query.client = admitted.client();
     let query = admitted.grant.limit_traces(query);
     let stream = admitted.intake.hub.subscribe(query).await?;
-    Ok(live_stream::answer(stream, begin(admitted.session), exit).await)
+    Ok(live_stream::answer(stream, begin(admitted.session, &admitted.grant), exit).await)
 }
 
 async fn watch_metrics(
@@ -62,12 +62,12 @@ async fn watch_metrics(
     query.client = admitted.client();
     let query = admitted.grant.limit_metrics(query);
     let stream = admitted.intake.hub.subscribe_metrics(query).await?;
-    Ok(live_stream::answer(stream, begin(admitted.session), exit).await)
+    Ok(live_stream::answer(stream, begin(admitted.session, &admitted.grant), exit).await)
 }
 
 /// Now that the stream is granted.
-fn begin(session: Option<Session>) -> Option<HeaderValue> {
-    session.and_then(|session| session.begin(Timestamp::now()))
+fn begin(session: Option<Session>, grant: &Grant) -> Option<HeaderValue> {
+    session.and_then(|session| session.begin(grant, Timestamp::now()))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

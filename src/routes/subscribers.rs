@@ -5,7 +5,6 @@
 use telemetry_hub_actors::{SubscriberId, SubscribersQuery};
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::StatusCode;
 
 use super::{Admitted, admitted, query, readable, respond};
 use crate::access::Scope;
@@ -62,6 +61,6 @@ async fn end(id: &str, admitted: Result<Admitted, Problem>) -> Result<HttpRespon
 }
 
 fn parse_id(id: &str) -> Result<SubscriberId, Problem> {
-    let no_id = |_| Problem::new(StatusCode::NOT_FOUND, "no subscriber: they have numbers for ids");
+    let no_id = |_| Problem::nothing_there("no subscriber: they have numbers for ids");
     id.parse().map_err(no_id)
 }

@@ -359,3 +359,20 @@ async fn a_connection_of_http2_that_asks_for_nothing_is_ended_and_one_that_watch
     assert_eq!(idle.get(&ready).send().await.unwrap().status(), 200);
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_of_http2_that_nobody_takes_ends_with_its_connection() {
+    let settings = json!({"idle_timeout": "400ms", "write_timeout": "2s", "max_connections": 1});
+    let server = TestServer::with(settings).await;
+    let ready = format!("{}/readyz", server.base);
+    // One byte of it goes out; the rest stays with HTTP/2's machinery, whose task for it has ended.
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let client = client.http2_initial_stream_window_size(1).build().unwrap();
+    let unread = client.get(&ready).send().await.unwrap();
+    assert_eq!(unread.status(), 200);
+    let next = async || reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200);
+    assert!(!next().await);
+    within_patience(async { while !next().await {} }).await;
+    drop(unread);
+    server.stop().await.unwrap();
+}
