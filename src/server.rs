@@ -22,6 +22,8 @@ pub(crate) use connection::ConnectionLimits;
 pub(crate) use tls::TlsFiles;
 
 mod connection;
+mod half_close;
+mod holding;
 mod http2_stream;
 mod listeners;
 mod places;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -28,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ServerError;
+use super::half_close::{Exchange, HalfClose};
+use super::holding::Holding;
 use super::http2_stream::{Pieces, Streams};
 use super::places::{Place, Places, Taken};
 use super::stream_writer::StreamWriter;
@@ -202,7 +203,8 @@ impl Connections {
     async fn serve_http1(self, socket: impl Socket, place: Place, service: HubService) {
         let ((exit, mut left), intake) = (Exit::new(), service.intake().clone());
         let (exit, service) = (Cell::new(Some(exit)), TowerToHyperService::new(service));
-        let begun = CancellationToken::new();
+        let (begun, exchange) = (CancellationToken::new(), Exchange::default());
+        let socket = HalfClose::new(socket, exchange.clone());
         let first_request = begun.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             first_request.cancel();
@@ -213,7 +215,10 @@ impl Connections {
             {
                 request.extensions_mut().insert(exit);
             }
-            service.call(request)
+            let (parts, body) = request.into_parts();
+            let (body, answering) = exchange.begin(body);
+            let answer = service.call(Request::from_parts(parts, body));
+            async move { Ok::<_, Infallible>(answering.hold(answer.await?)) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
@@ -222,7 +227,7 @@ impl Connections {
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,
             Ok(stream) = &mut left => {
-                let socket = connection.into_parts().io.into_inner();
+                let socket = connection.into_parts().io.into_inner().into_inner();
                 // A task of its own: this one is as large as all that it has been.
                 let writer = StreamWriter::new(socket, stream, self.cut);
                 self.tracker.spawn(async move {
@@ -252,13 +257,7 @@ impl Connections {
             let (under_way, answer) = (requests.begin(), service.call(request));
             async move {
                 let answer = answer.await?;
-                // Until its last frame has gone, or nobody wants it any more.
-                let answer = answer.map(|body| {
-                    body.map_frame(move |frame| {
-                        let _held = &under_way;
-                        frame
-                    })
-                });
+                let answer = answer.map(|body| Holding::new(body, under_way));
                 Ok::<_, Infallible>(Pieces::of(answer))
             }
         });

@@ -83,19 +83,49 @@ async fn a_client_that_begins_no_request_is_cut() {
     assert_eq!(types(&stream.events(1).await), ["a"]);
 }
 
+/// What is answered to a client that says at once, with its request or after it, that it has no more to send.
+async fn half_closed(server: &TestServer, request: &str) -> String {
+    let mut socket = raw_request(server, request).await;
+    socket.shutdown().await.unwrap();
+    let mut answer = String::new();
+    within_patience(socket.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
 #[tokio::test]
 async fn a_half_closed_client_still_gets_its_answer() {
     let server = TestServer::start().await;
     let body = "{\"type\":\"a\"}";
-    let request = format!(
-        "POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut socket = raw_request(&server, &request).await;
-    socket.shutdown().await.unwrap();
-    let mut answer = String::new();
-    within_patience(socket.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let post = |headers: &str| {
+        format!("POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n")
+    };
+    let plain = post(&format!("content-length: {}", body.len())) + body;
+    let chunked =
+        post("transfer-encoding: chunked") + &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let get = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned();
+    // Often: the end of its input may be seen before or after the answer is there.
+    for _ in 0..200 {
+        for request in [&plain, &chunked, &get] {
+            let answer = half_closed(&server, request).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{request:?}: {answer:?}");
+        }
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_half_closes_in_the_middle_or_watches_has_gone() {
+    let server = TestServer::start().await;
+    let broken_off = &POST[..POST.len() - 1];
+    let answer = half_closed(&server, broken_off).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "the rest is not waited for: {answer}");
+    let then_watch = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n{STREAM}");
+    for watch in [STREAM, &then_watch] {
+        half_closed(&server, watch).await;
+        let hub = server.hub.clone();
+        eventually(|| hub.stats().subscribers == 0).await;
+    }
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]

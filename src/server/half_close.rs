@@ -1,0 +1,170 @@
+//! A socket whose client may say that it has no more to send and still get its answer (`nc -N`): the end of its input is kept back
+//! while a request that has come whole is being answered.
+//!
+//! hyper takes an end of input for a client that has gone, and gives up what it was about to answer. It has a setting against that
+//! (`half_close`), for all answers or none: then nobody would notice a watcher who leaves. So an answer without an end keeps
+//! nothing back.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::holding::Holding;
+
+#[derive(Debug)]
+pub(super) struct HalfClose<S> {
+    socket: S,
+    exchange: Exchange,
+}
+
+/// What goes on on one connection over HTTP/1.1, where that is one request at a time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Exchange(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// A request is being answered.
+    is_under_way: bool,
+    /// All of it has come.
+    is_whole: bool,
+    /// Whoever waits for input that has ended.
+    reader: Option<Waker>,
+}
+
+/// The answer to a request is under way for as long as this is held.
+#[derive(Debug)]
+pub(super) struct Answering(Exchange);
+
+/// The body of a request, which tells when all of it has come.
+#[derive(Debug)]
+pub(super) struct Told<B> {
+    body: B,
+    exchange: Exchange,
+}
+
+impl<S> HalfClose<S> {
+    pub(super) fn new(socket: S, exchange: Exchange) -> Self {
+        Self { socket, exchange }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.socket
+    }
+}
+
+impl Exchange {
+    /// A request has come, perhaps without all of its body.
+    pub(super) fn begin<B: Body>(&self, body: B) -> (Told<B>, Answering) {
+        let is_whole = body.is_end_stream();
+        self.with(|state| *state = State { is_under_way: true, is_whole, reader: None });
+        (Told { body, exchange: self.clone() }, Answering(self.clone()))
+    }
+
+    /// Whether an end of input is to wait; the reader is woken when it need not any more.
+    fn keeps_back(&self, reader: &Waker) -> bool {
+        self.with(|state| {
+            let keeps_back = state.is_under_way && state.is_whole;
+            state.reader = keeps_back.then(|| reader.clone());
+            keeps_back
+        })
+    }
+
+    fn with<T>(&self, access: impl FnOnce(&mut State) -> T) -> T {
+        access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Answering {
+    /// Held until the answer has gone, if it has an end.
+    pub(super) fn hold<B: Body>(self, answer: Response<B>) -> Response<Holding<B, Option<Self>>> {
+        let has_end = answer.body().size_hint().exact().is_some();
+        answer.map(|body| Holding::new(body, has_end.then_some(self)))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let reader = self.0.with(|state| {
+            state.is_under_way = false;
+            state.reader.take()
+        });
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for Told<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.exchange.with(|state| state.is_whole = true);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HalfClose<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.remaining();
+        let outcome = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let has_ended = matches!(outcome, Poll::Ready(Ok(()))) && buffer.remaining() == before;
+        if has_ended && before > 0 && self.exchange.keeps_back(context.waker()) {
+            return Poll::Pending;
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HalfClose<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
