@@ -16,6 +16,7 @@ use crate::intake::{Incoming, Intake, RouteOptions};
 use crate::peer::PeerAddress;
 use crate::reply::{self, HttpResponse, Problem};
 
+mod dashboard;
 mod events;
 mod health;
 mod live;
@@ -71,7 +72,8 @@ pub(crate) fn all(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
     let views = metrics::scrape(intake).or(subscribers::all(intake)).unify();
     let views = views.or(tickets::tickets(intake)).unify();
-    live.or(posts).unify().or(health).unify().or(views).unify().boxed()
+    let all = live.or(posts).unify().or(health).unify().or(views).unify();
+    all.or(dashboard::files()).unify().boxed()
 }
 
 /// OTLP alone, for the ports that are known for it.
