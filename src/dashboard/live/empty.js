@@ -1,0 +1,45 @@
+// What stands where no events are: how to send some, or what is waited for.
+
+import { el } from '../dom.js';
+import { hubUrl } from '../credentials.js';
+import { visible } from '../format.js';
+import { copyButton } from './copy.js';
+import { spelt } from './query.js';
+
+/** Nothing has been sent yet. */
+export function nothingYet() {
+  const url = hubUrl('api/telemetry/events').href;
+  const line = `curl ${url} -H 'Content-Type: application/json' -d '{"type":"hello","text":"it works"}'`;
+  const hub = hubUrl('.').href.replace(/\/$/, '');
+  return [
+    el('h2', {}, 'No events yet'),
+    el('p', {}, 'Send one from a terminal; it appears here at once:'),
+    lineToCopy(line, 'send-line'),
+    el('h3', {}, 'Or the logs that you have'),
+    el('p', {}, 'JSON lines, logfmt or plain text, from a file or a pipe:'),
+    lineToCopy(`journalctl -f -o json | telemetry-hub send${hub === 'http://127.0.0.1:8787' ? '' : ` --url ${hub}`}`),
+    el('h3', {}, 'Or whatever speaks OpenTelemetry'),
+    el('p', {}, 'Logs, traces and metrics by OTLP, over HTTP or gRPC:'),
+    lineToCopy(`export OTEL_EXPORTER_OTLP_ENDPOINT=${hub}`),
+  ];
+}
+
+function lineToCopy(line, name = '') {
+  return el('div', { class: 'line-to-copy' }, el('code', { class: name }, line), copyButton('Copy', () => line));
+}
+
+/** Nothing matches. */
+export function nothingMatches(query, clear) {
+  return [
+    el('h2', {}, 'Nothing matches so far'),
+    el('p', {}, 'Waiting for events with'),
+    el('ul', { class: 'waited-for' }, query.map((parameter) => el('li', {}, el('code', {}, visible(spelt(parameter)).slice(0, 200))))),
+    el('p', {}, 'The first one appears here at once. Of what was before, the hub has none that matches.'),
+    el('button', { type: 'button', class: 'button-quiet', on: { click: clear } }, 'Clear the filter'),
+  ];
+}
+
+/** The hub is not to be reached, or does not grant the stream. */
+export function nothingToSee(title, text) {
+  return [el('h2', {}, title), el('p', {}, text)];
+}

@@ -1,0 +1,183 @@
+// The stream behind the list: what the hub's frames, and the ends and beginnings of connections, make of the rows. It can be paused,
+// and loses nothing by it.
+
+import { Connection } from '../connection.js';
+import { count } from '../format.js';
+import { events, idOf } from './frame.js';
+import { Waiting, idBefore } from './pause.js';
+import { Sampling } from './sampling.js';
+
+const GAPS = {
+  slow: (missed) => `${missed} missed: this page could not keep up`,
+  expired: (missed) => `${missed} missed: the hub no longer has them`,
+  restart: (missed) => `${missed} missed: the hub was restarted`,
+};
+
+const ENDS = {
+  shutdown: 'The hub is shutting down',
+  stalled: 'The hub ended the stream, as this page did not read',
+  'expired-token': 'The hub ended the stream: the token has expired',
+  'closed-by-admin': 'The hub ended the stream: somebody closed it',
+  limit: 'The hub ended the stream: a limit is reached',
+};
+
+export class Stream {
+  #connection;
+  #rows;
+  #changed;
+  #learn;
+  #rate;
+  /** The last event that is shown, or that a gap row accounts for. */
+  #lastId = null;
+  #resuming = false;
+  /** The row about an interruption that lasts. */
+  #lost = null;
+  waiting = null;
+  missed = 0;
+  isCaughtUp = false;
+  #hasBeenOpen = false;
+  state = { phase: 'ended' };
+
+  /** `query` and `rate` tell what to ask for; `changed` is told of everything, `learn` is shown each event's text. */
+  constructor({ rows, query, rate, changed, learn, onstate }) {
+    this.#rows = rows;
+    this.#rate = rate;
+    this.#changed = changed;
+    this.#learn = learn;
+    this.sampling = new Sampling(rows, changed);
+    this.#connection = new Connection({
+      path: 'api/telemetry/traces/live',
+      signal: 'traces',
+      query,
+      frames: {
+        trace: (text, id) => this.#trace(text, id),
+        gap: (text) => this.#gap(JSON.parse(text)),
+        'caught-up': (text) => this.#caughtUp(JSON.parse(text)),
+        bye: (text) => this.#bye(JSON.parse(text)),
+      },
+      onstate: (state) => {
+        this.#enter(state);
+        onstate(state);
+      },
+    });
+  }
+
+  get isPaused() {
+    return this.waiting !== null;
+  }
+
+  /** Anew, with what the query is now. */
+  begin() {
+    this.#rows.clear();
+    this.sampling.clear();
+    Object.assign(this, { waiting: null, missed: 0, isCaughtUp: false });
+    this.#lastId = null;
+    this.#lost = null;
+    this.#resuming = false;
+    this.#connection.open();
+    this.#changed();
+  }
+
+  pause() {
+    this.waiting ??= new Waiting();
+    this.#changed();
+  }
+
+  /** Has the hub replay what came meanwhile, if anything came. */
+  resume() {
+    const [from, hasMissed] = [this.#whereToGoOn(), this.waiting?.isEmpty === false];
+    this.waiting = null;
+    if (hasMissed) this.#goOn(from);
+    this.#changed();
+  }
+
+  /** Closes the stream, to go on where it stands when it is wanted again. */
+  suspend() {
+    this.#connection.close();
+  }
+
+  /** What waits is counted again, as the hub sends it again. */
+  wake() {
+    if (this.state.phase !== 'ended') return;
+    const from = this.#whereToGoOn();
+    if (this.waiting) this.waiting = new Waiting();
+    this.#goOn(from);
+  }
+
+  #whereToGoOn() {
+    return this.#lastId ?? (this.waiting?.firstId ? idBefore(this.waiting.firstId) : null);
+  }
+
+  #goOn(lastEventId) {
+    this.sampling.end();
+    this.#resuming = true;
+    this.#connection.open({ lastEventId });
+  }
+
+  #trace(text, id) {
+    if (this.waiting) {
+      this.waiting.takeEvents(text);
+      return this.#changed();
+    }
+    for (const event of events(text)) {
+      this.#rows.addEvent(idOf(event), event);
+      this.#learn(event);
+    }
+    this.#lastId = id ?? this.#lastId;
+    this.#changed();
+  }
+
+  #gap(gap) {
+    if (this.waiting) this.waiting.takeGap(gap);
+    else if (gap.reason === 'sampled') this.sampling.leftOut(gap.missed ?? 0, this.#rate());
+    else this.#showGap(gap);
+    this.#changed();
+  }
+
+  #showGap({ reason, missed, to }) {
+    this.missed += missed ?? 0;
+    const number = missed === null ? 'Some events may be' : `${count(missed)} ${missed === 1 ? 'event' : 'events'}`;
+    this.#rows.addNote('gap', reason, (GAPS[reason] ?? GAPS.slow)(number));
+    this.#lastId = to ?? this.#lastId;
+  }
+
+  #caughtUp({ replayed }) {
+    const isFirst = !this.isCaughtUp;
+    this.isCaughtUp = true;
+    if (!this.waiting) this.#sayWhatWasReplayed(replayed, isFirst);
+    this.#resuming = false;
+    this.#changed();
+  }
+
+  #sayWhatWasReplayed(replayed, isFirst) {
+    const what = replayed === 1 ? '1 event' : `${count(replayed)} events`;
+    if (isFirst && replayed > 0) this.#rows.addNote('note', 'caught-up', `${replayed === 1 ? '1 earlier event' : `${count(replayed)} earlier events`} above; live from here on`);
+    else if (!isFirst && replayed > 0) this.#rows.addNote('note', 'caught-up', `${what} of the meantime above; live from here on`);
+    else if (!isFirst && !this.#resuming) this.#rows.addNote('note', 'caught-up', 'Nothing came meanwhile; live from here on');
+  }
+
+  #bye({ reason }) {
+    if (!this.waiting) this.#rows.addNote('note', 'bye', ENDS[reason] ?? `The hub ended the stream: ${reason}`);
+    this.#changed();
+  }
+
+  #enter(state) {
+    this.state = state;
+    if (state.phase === 'waiting') this.#interrupted();
+    else if (state.phase === 'open' && this.#lost) this.#reconnected();
+    this.#hasBeenOpen ||= state.phase === 'open';
+    this.#changed();
+  }
+
+  #interrupted() {
+    if (this.#lost || !this.#hasBeenOpen) return;
+    const row = this.waiting ? null : this.#rows.addNote('note', 'lost', 'The connection is lost; trying to get it back');
+    this.#lost = { row };
+  }
+
+  #reconnected() {
+    if (this.#lost.row) this.#lost.row.text = 'The connection was lost';
+    if (!this.waiting) this.#rows.addNote('note', 'reconnected', 'Connected again');
+    this.#lost = null;
+  }
+}
