@@ -30,10 +30,11 @@ export function eventDetails(text, actions) {
       event.traceId ? el('button', { type: 'button', class: 'button-quiet', on: { click: () => actions.trace({ traceId: event.traceId }) } }, 'Show trace') : null,
       event.spanId ? el('button', { type: 'button', class: 'button-quiet', on: { click: () => actions.trace({ traceId: event.traceId, spanId: event.spanId }) } }, 'Show span') : null),
     el('ul', { class: 'members', 'aria-label': 'Fields' }, Object.entries(fields).map(([name, value]) => field(name, value, event, actions))),
-    data ? el('h3', {}, 'data') : null,
-    data ? list([], data, actions) : null,
+    isEmpty(data) ? null : [el('h3', {}, 'data'), list([], data, actions)],
   ];
 }
+
+const isEmpty = (data) => data === undefined || Object.keys(data).length === 0;
 
 function heading(event) {
   const level = levelOf(event);
@@ -115,7 +116,7 @@ function member(key, path, value, { parameter, excluded, extra, actions }) {
   const hide = fits(excluded) ? () => actions.hide(excluded) : null;
   // A button in a button is none: a text that unfolds stands by itself.
   const isPlain = body.classList.contains('member-text');
-  const value_ = only && isPlain
+  const shown = only && isPlain
     ? el('button', { type: 'button', class: 'member-value', title: `Show only events with this (f)`, on: { click: () => getSelection().isCollapsed && only() } }, body)
     : el('span', { class: 'member-value' }, body);
   const not = hide ? el('button', { type: 'button', class: 'member-not', title: 'Hide events with this (n)', 'aria-label': `Hide events with this ${visible(String(key))}`, on: { click: hide } }, '≠') : null;
@@ -127,7 +128,7 @@ function member(key, path, value, { parameter, excluded, extra, actions }) {
     run();
   };
   return el('li', { class: 'member', 'data-path': path, on: { keydown: pressed } },
-    el('span', { class: 'member-key' }, visible(String(key))), value_, ...extra, not);
+    el('span', { class: 'member-key' }, visible(String(key))), el('span', { class: 'member-body' }, shown, ...extra), not);
 }
 
 const fits = (text) => Boolean(text) && new TextEncoder().encode(text).length <= MAX_FILTER_BYTES;

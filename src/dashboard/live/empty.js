@@ -35,7 +35,7 @@ export function nothingMatches(query, clear) {
     el('p', {}, 'Waiting for events with'),
     el('ul', { class: 'waited-for' }, query.map((parameter) => el('li', {}, el('code', {}, visible(spelt(parameter)).slice(0, 200))))),
     el('p', {}, 'The first one appears here at once. Of what was before, the hub has none that matches.'),
-    el('button', { type: 'button', class: 'button-quiet', on: { click: clear } }, 'Clear the filter'),
+    el('p', {}, el('button', { type: 'button', class: 'button-quiet', on: { click: clear } }, 'Clear the filter')),
   ];
 }
 

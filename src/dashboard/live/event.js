@@ -31,7 +31,7 @@ export function levelOf(event) {
 
 const summaries = new WeakMap();
 
-/** What one line shows of the event in a row. */
+/** The same of the event in a row. */
 export function summary(row) {
   const known = summaries.get(row);
   if (known) return known;
@@ -40,18 +40,20 @@ export function summary(row) {
   return made;
 }
 
-function summarise(event) {
+/** What one line shows of an event. */
+export function summarise(event) {
   return {
     createdAt: event.createdAt,
     level: levelOf(event),
     type: shortened(event.type ?? event.signal ?? '', MAX_VALUE),
     text: shortened(event.text ?? '', MAX_TEXT),
-    pairs: pairs(event.data ?? {}),
+    pairs: pairs(event.data ?? {}, event),
   };
 }
 
-function pairs(data) {
-  const members = Object.entries(data).filter(([key, value]) => !DULL.test(key) && isWorthALook(value));
+function pairs(data, { type, text }) {
+  const isSaid = (value) => value === type || value === text;
+  const members = Object.entries(data).filter(([key, value]) => !DULL.test(key) && isWorthALook(value) && !isSaid(value));
   const ranked = members.map((member) => ({ member, rank: rank(member[0]) }));
   ranked.sort((a, b) => a.rank - b.rank);
   return ranked.slice(0, MAX_PAIRS).map(({ member: [key, value] }) => [shortened(key, 40), shortened(inLine(value), MAX_VALUE)]);

@@ -6,11 +6,13 @@ export class Waiting {
   events = 0;
   /** Those that the hub left out or could not keep; it may replay them all the same. */
   missed = 0;
+  /** Of some gaps nobody knows how many are missed. */
+  isUncertain = false;
   /** The first of them: where to begin if nothing had been shown before. */
   firstId = null;
 
   get isEmpty() {
-    return this.events === 0 && this.missed === 0;
+    return this.total === 0 && !this.isUncertain;
   }
 
   get total() {
@@ -23,7 +25,8 @@ export class Waiting {
   }
 
   takeGap({ missed }) {
-    this.missed += missed ?? 1;
+    this.missed += missed ?? 0;
+    this.isUncertain ||= missed === null;
   }
 }
 

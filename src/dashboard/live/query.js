@@ -57,10 +57,7 @@ export function typed(text) {
 }
 
 /** How a parameter is written, and can be typed. */
-export function spelt({ name, value }) {
-  if (name === 'filter' && typed(value).name === 'filter') return value;
-  return `${name}=${value}`;
-}
+export const spelt = ({ name, value }) => `${name}=${value}`;
 
 /** The query with one parameter more, or with it at the place of another. */
 export function withParameter(query, parameter, index = query.length) {
@@ -80,6 +77,7 @@ export function withExclusion(query, expression) {
   return withParameter(following, { name: 'where', value: expression });
 }
 
+/** Whether it says which events, and not only how many. */
 export const saysWhich = (query) => query.some(({ name }) => !EXTENT.has(name) && name !== 'follow');
 
 /** The parameters as the hub takes them: it takes one expression, so that several are joined. */
@@ -102,4 +100,11 @@ export function asked(query) {
 /** How many events a second are shown at most. */
 export function rateOf(query) {
   return query.find(({ name }) => name === 'max-rate')?.value ?? String(MAX_RATE);
+}
+
+/** What comes along with the events that match: without a word, the hub lets later events of their spans pass. */
+export function whatFollows(query) {
+  if (!saysWhich(query)) return '';
+  const follow = query.find(({ name }) => name === 'follow')?.value ?? 'span';
+  return { span: 'Matches, and later events of their spans (follow=none: matches alone)', trace: 'Matches, and later events of their traces' }[follow] ?? 'Matches alone';
 }

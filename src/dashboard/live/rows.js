@@ -1,7 +1,7 @@
 // What the list can show: the last events and what happened to the stream between them. Bounded in number and in size, as one event
 // can be a megabyte; the oldest go first, and are counted.
 
-export const MAX_ROWS = 10_000;
+export const MAX_ROWS = 20_000;
 const MAX_CHARACTERS = 32 * 1024 * 1024;
 /** What a row takes besides its text. */
 const ROW_SIZE = 200;

@@ -1,10 +1,12 @@
 // What the hub leaves out so that a person can read the rest. It says so once a second; here, a stretch of such seconds is one row where
 // it begins, of which the number grows, and one where it ends.
 
-import { count, duration } from '../format.js';
+import { count } from '../format.js';
 
 /** No word for so long, and the stretch is over. */
 const QUIET = 3000;
+/** What ends within so many rows needs no row of its own to say so. */
+const NEAR = 30;
 
 export class Sampling {
   #rows;
@@ -25,9 +27,9 @@ export class Sampling {
 
   leftOut(number, rate) {
     this.total += number;
-    this.#stretch ??= { since: Date.now(), number: 0, rate, row: this.#rows.addNote('gap', 'sampled', '') };
+    this.#stretch ??= { number: 0, rate, begin: this.#rows.end, row: this.#rows.addNote('gap', 'sampled', '') };
     this.#stretch.number += number;
-    this.#stretch.row.text = `More than ${rate} a second from here on: a sample is shown, errors first; ${count(this.#stretch.number)} left out so far`;
+    this.#stretch.row.text = `More than ${rate} a second: this is a sample, errors first; ${count(this.#stretch.number)} left out so far`;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.end(), QUIET);
   }
@@ -36,11 +38,10 @@ export class Sampling {
   end() {
     if (!this.#stretch) return;
     clearTimeout(this.#timer);
-    const { since, number, rate, row } = this.#stretch;
-    const time = duration(Math.max(1000, Math.round((Date.now() - since) / 1000) * 1000));
+    const { number, rate, begin, row } = this.#stretch;
     this.#stretch = null;
-    row.text = `More than ${rate} a second from here on, for ${time}: a sample is shown, errors first; ${count(number)} left out`;
-    this.#rows.addNote('gap', 'sampled', `All events are shown again; ${count(number)} were left out above`);
+    row.text = `More than ${rate} a second: this was a sample, errors first; ${count(number)} left out`;
+    if (this.#rows.end - begin > NEAR) this.#rows.addNote('gap', 'sampled', `All are shown again; ${count(number)} were left out above`);
     this.#changed();
   }
 

@@ -83,6 +83,6 @@ export class SidePanel {
   }
 
   #fill(nodes) {
-    this.content.replaceChildren(...nodes.flat().filter(Boolean));
+    this.content.replaceChildren(...nodes.flat(2).filter(Boolean));
   }
 }

@@ -2,19 +2,22 @@
 // and loses nothing by it.
 
 import { Connection } from '../connection.js';
-import { count } from '../format.js';
+import { count, duration } from '../format.js';
 import { events, idOf } from './frame.js';
 import { Waiting, idBefore } from './pause.js';
 import { Sampling } from './sampling.js';
 
 const GAPS = {
   slow: (missed) => `${missed} missed: this page could not keep up`,
-  expired: (missed) => `${missed} missed: the hub no longer has them`,
+  expired: (missed) => `${missed} missed here: the hub no longer has them`,
   restart: (missed) => `${missed} missed: the hub was restarted`,
 };
 
+const LOST = 'The connection was lost';
+
+/** Why the hub itself ended the stream. */
 const ENDS = {
-  shutdown: 'The hub is shutting down',
+  shutdown: 'The hub was shut down',
   stalled: 'The hub ended the stream, as this page did not read',
   'expired-token': 'The hub ended the stream: the token has expired',
   'closed-by-admin': 'The hub ended the stream: somebody closed it',
@@ -157,27 +160,29 @@ export class Stream {
   }
 
   #bye({ reason }) {
-    if (!this.waiting) this.#rows.addNote('note', 'bye', ENDS[reason] ?? `The hub ended the stream: ${reason}`);
+    this.#interrupted('bye', ENDS[reason] ?? `The hub ended the stream: ${reason}`);
     this.#changed();
   }
 
   #enter(state) {
     this.state = state;
-    if (state.phase === 'waiting') this.#interrupted();
+    if (state.phase === 'waiting' && this.#hasBeenOpen) this.#interrupted('lost', LOST);
     else if (state.phase === 'open' && this.#lost) this.#reconnected();
     this.#hasBeenOpen ||= state.phase === 'open';
     this.#changed();
   }
 
-  #interrupted() {
-    if (this.#lost || !this.#hasBeenOpen) return;
-    const row = this.waiting ? null : this.#rows.addNote('note', 'lost', 'The connection is lost; trying to get it back');
-    this.#lost = { row };
+  /** One row for it all, from its cause to its end. */
+  #interrupted(reason, cause) {
+    if (this.#lost) return;
+    const row = this.waiting ? null : this.#rows.addNote('note', reason, `${cause}; trying to get it back`);
+    this.#lost = { row, cause, since: Date.now() };
   }
 
   #reconnected() {
-    if (this.#lost.row) this.#lost.row.text = 'The connection was lost';
-    if (!this.waiting) this.#rows.addNote('note', 'reconnected', 'Connected again');
+    const { row, cause, since } = this.#lost;
+    const seconds = Math.max(1, Math.round((Date.now() - since) / 1000));
+    if (row) Object.assign(row, { reason: 'reconnected', text: `${cause}; connected again after ${duration(seconds * 1000)}` });
     this.#lost = null;
   }
 }

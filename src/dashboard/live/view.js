@@ -2,10 +2,10 @@
 
 import { address } from '../address.js';
 import { el } from '../dom.js';
-import { count, visible } from '../format.js';
+import { count } from '../format.js';
 import { nothingMatches, nothingToSee, nothingYet } from './empty.js';
 import { FilterBar } from './filter_bar.js';
-import { asked, rateOf, read, saysWhich, withExclusion, withParameter, written } from './query.js';
+import { asked, rateOf, read, saysWhich, whatFollows, withExclusion, withParameter, written } from './query.js';
 import { Rows } from './rows.js';
 import { Seen } from './seen.js';
 import { ShareMenu } from './share.js';
@@ -84,7 +84,9 @@ class LiveView {
     this.waiting = el('span', { class: 'waiting', hidden: true });
     this.empty = el('div', { class: 'stream-empty empty', hidden: true });
     this.jump = el('button', { type: 'button', class: 'button jump', hidden: true, on: { click: () => this.list.follow() } });
-    this.status = el('footer', { class: 'live-status' });
+    this.counts = el('span', { class: 'live-counts' });
+    this.following = el('span', { class: 'live-following' });
+    this.status = el('footer', { class: 'live-status' }, this.counts, this.following);
     return [
       el('div', { class: 'live-bar' }, this.bar.element, el('div', { class: 'live-tools' }, this.waiting, this.pauseButton, this.share.element)),
       el('div', { class: 'live-body' }, el('div', { class: 'stream' }, this.list.element, this.empty, this.jump), this.side.element),
@@ -171,7 +173,7 @@ class LiveView {
     if (!isPaused) return;
     this.waiting.dataset.events = waiting.events;
     this.waiting.dataset.missed = waiting.missed;
-    this.waiting.textContent = `Paused · ${count(waiting.total)} ${waiting.total === 1 ? 'waits' : 'wait'}`;
+    this.waiting.textContent = `${waiting.isUncertain ? 'at least ' : ''}${count(waiting.total)} waiting`;
   }
 
   #drawJump() {
@@ -192,7 +194,9 @@ class LiveView {
     ].filter(Boolean);
     Object.assign(this.status.dataset, { shown: events, leftOut: sampling.total, missed, dropped });
     const text = parts.join(' · ');
-    if (this.status.textContent !== text) this.status.textContent = text;
+    if (this.counts.textContent !== text) this.counts.textContent = text;
+    const following = whatFollows(this.#query);
+    if (this.following.textContent !== following) this.following.textContent = following;
   }
 
   #drawEmpty() {
@@ -209,7 +213,7 @@ class LiveView {
   #whatIsMissing() {
     const { state, isCaughtUp } = this.stream;
     if (state.phase === 'signed-out') return { why: 'signed-out', nodes: () => nothingToSee('Not signed in', 'This hub shows its events to those who have a token for it.') };
-    if (state.phase === 'refused') return { why: 'refused', nodes: () => nothingToSee('The hub does not take this filter', visible(state.problem?.detail ?? '')) };
+    if (state.phase === 'refused') return { why: 'refused', nodes: () => nothingToSee('The hub does not take this filter', 'It says why above, where it stands: change that, or remove it.') };
     if (state.phase === 'waiting' && !isCaughtUp) return { why: 'away', nodes: () => nothingToSee('The hub cannot be reached', 'This page tries again by itself.') };
     if (!isCaughtUp) return { why: '', nodes: null };
     if (saysWhich(this.#query)) return { why: 'filter', nodes: () => nothingMatches(this.#query, () => this.#ask([])) };

@@ -10,7 +10,9 @@ const SPARE = 6;
 
 export class VirtualList {
   #rows;
-  #pool = [];
+  /** The elements that are in the list, by the numbers of their rows, and those that can be filled again. */
+  #shown = new Map();
+  #free = [];
   #space = el('div', { class: 'rows-space', role: 'presentation' });
   #top = el('div', { class: 'rows-top', role: 'presentation' });
   #frame = 0;
@@ -47,7 +49,7 @@ export class VirtualList {
 
   /** Draws all rows again, as what they show has another meaning now. */
   redraw() {
-    for (const element of this.#pool) element.number = null;
+    for (const element of this.#shown.values()) element.row = null;
     this.draw();
   }
 
@@ -142,10 +144,14 @@ export class VirtualList {
     this.#keepPlace();
     const from = Math.max(rows.first, rows.first + Math.floor((this.#scrolled - this.#head) / this.#height) - SPARE);
     const to = Math.min(rows.end, rows.first + Math.ceil((this.#scrolled - this.#head + this.#viewport) / this.#height) + SPARE);
-    this.#grow(Math.ceil(this.#viewport / this.#height) + 2 * SPARE + 2);
-    for (const element of this.#pool) element.isUsed = false;
-    for (let number = from; number < to; number += 1) this.#place(number);
-    for (const element of this.#pool) if (!element.isUsed) this.#putAway(element);
+    this.#release(from, to);
+    let next = this.#top.nextSibling;
+    for (let number = from; number < to; number += 1) {
+      const element = this.#place(number);
+      // In their order, as what reads the page aloud goes by that.
+      if (element === next) next = next.nextSibling;
+      else this.#space.insertBefore(element, next);
+    }
     const active = this.selected !== null && this.selected >= from && this.selected < to;
     if (active) this.element.setAttribute('aria-activedescendant', `live-row-${this.selected}`);
     else this.element.removeAttribute('aria-activedescendant');
@@ -166,27 +172,30 @@ export class VirtualList {
     this.#scrolled = this.element.scrollTop;
   }
 
-  #grow(size) {
-    while (this.#pool.length < size) {
-      const element = makeRow();
-      this.#pool.push(element);
-      this.#space.append(element);
+  /** Takes out what is out of sight. */
+  #release(from, to) {
+    for (const [number, element] of this.#shown) {
+      if (number >= from && number < to) continue;
+      this.#shown.delete(number);
+      this.#free.push(element);
+      Object.assign(element, { row: null, text: null });
+      element.remove();
     }
   }
 
   #place(number) {
-    const element = this.#pool[number % this.#pool.length];
+    const element = this.#shown.get(number) ?? this.#free.pop() ?? makeRow();
     const row = this.#rows.at(number);
-    element.isUsed = true;
-    if (element.number !== number || element.row !== row || element.shown !== row.text) this.#fill(element, number, row);
-    element.hidden = false;
+    this.#shown.set(number, element);
+    if (element.row !== row || element.text !== row.text) this.#fill(element, number, row);
     element.style.transform = `translateY(${this.#head + (number - this.#rows.first) * this.#height}px)`;
     const selected = String(number === this.selected);
     if (element.getAttribute('aria-selected') !== selected) element.setAttribute('aria-selected', selected);
+    return element;
   }
 
   #fill(element, number, row) {
-    Object.assign(element, { number, row, shown: row.text, id: `live-row-${number}` });
+    Object.assign(element, { number, row, text: row.text, id: `live-row-${number}` });
     element.dataset.seq = number;
     element.setAttribute('aria-posinset', number + 1);
     element.setAttribute('aria-setsize', '-1');
@@ -194,13 +203,6 @@ export class VirtualList {
     if (width <= this.#timeWidth) return;
     this.#timeWidth = width;
     this.element.style.setProperty('--time-width', `${width}ch`);
-  }
-
-  #putAway(element) {
-    element.hidden = true;
-    element.number = null;
-    element.row = null;
-    element.removeAttribute('id');
   }
 
   /** The row under the finger may have moved on when it is lifted: what counts is where it went down. */

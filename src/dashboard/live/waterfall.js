@@ -3,6 +3,7 @@
 import { el } from '../dom.js';
 import { parse } from '../exact_json.js';
 import { count, duration, visible } from '../format.js';
+import { summarise } from './event.js';
 import { replayed } from './replay.js';
 import { position, traceOf } from './trace.js';
 import { clock, fullTime } from './time.js';
@@ -63,8 +64,13 @@ function summaryLine({ rows, start, end }, events, isWhole) {
 
 function scale(trace) {
   const whole = Number(trace.end - trace.start) / 1e6;
-  const marks = [0, 0.25, 0.5, 0.75, 1].map((part) => el('span', { class: 'trace-mark' }, duration(whole * part)));
-  return el('div', { class: 'trace-scale', 'aria-hidden': 'true' }, marks);
+  if (whole === 0) return null;
+  const marks = [0, 0.25, 0.5, 0.75].map((part) => {
+    const mark = el('span', { class: 'trace-mark' }, duration(whole * part));
+    mark.style.left = `${part * 100}%`;
+    return mark;
+  });
+  return el('div', { class: 'trace-scale', 'aria-hidden': 'true' }, el('span', {}), el('span', { class: 'trace-marks' }, marks));
 }
 
 function lines(trace, wanted, open) {
@@ -88,15 +94,21 @@ function lines(trace, wanted, open) {
 function line(row, trace, wanted, open) {
   const isSpan = row.kind === 'span';
   const event = row.event ?? row.logs[0]?.event;
-  const name = el('span', { class: 'trace-name' }, isSpan ? null : levelMark(row), el('bdi', {}, visible(row.name).slice(0, 120)));
+  const name = el('span', { class: 'trace-name' }, isSpan ? null : levelMark(row), el('bdi', {}, visible(row.name.slice(0, 120))), isSpan ? null : el('span', { class: 'trace-text' }, glance(event)));
   const time = isSpan ? duration(Number(row.width) / 1e6) : offset(row, trace);
   const track = el('span', { class: 'trace-track', 'aria-hidden': 'true' }, isSpan ? bar(row, trace) : null, isSpan ? row.logs.map((log) => tick(log, trace)) : tick(row, trace));
   const content = [name, track, el('span', { class: 'trace-duration' }, time)];
-  const title = `${visible(row.name).slice(0, 200)}${row.event?.text ? `\n${visible(row.event.text).slice(0, 400)}` : ''}\n${event ? clock(event.createdAt) : ''}`;
+  const title = [visible(row.name.slice(0, 200)), glance(event), clock(event.createdAt)].filter(Boolean).join('\n');
   const button = el('button', { type: 'button', class: 'trace-line', title, on: { click: () => open(event.id) } }, content);
   const item = el('li', { class: 'trace-row', 'data-kind': row.kind, 'data-id': row.id, 'data-depth': row.depth, 'data-level': row.level, 'data-wanted': isSpan && row.id === wanted.spanId }, button);
   item.style.setProperty('--depth', Math.min(row.depth, 12));
   return item;
+}
+
+/** What a line of the list would show of it. */
+function glance(event) {
+  const { text, pairs } = summarise(event);
+  return visible([text, ...pairs.map(([key, value]) => `${key}=${value}`)].filter(Boolean).join('  '));
 }
 
 const levelMark = ({ level }) => (level ? el('span', { class: 'row-level', 'data-level': level }, level) : null);
