@@ -1,0 +1,47 @@
+// The hub in figures: what it takes, and what goes through it.
+
+import { el } from '../dom.js';
+import { count, duration, quantity, rate } from '../format.js';
+import { UNKNOWN, digits } from '../metrics/amount.js';
+import { write } from '../metrics/redraw.js';
+import { drawSparkline } from '../metrics/sparkline.js';
+
+const SPARKLINE = { width: 132, height: 28 };
+const cores = (value) => `${Number(value).toFixed(value < 10 ? 2 : 1)} cores`;
+
+/** `worry`: a value other than zero is bad news. */
+const TILES = [
+  { id: 'hub.events.received', label: 'Events received', worry: false },
+  { id: 'hub.events.delivered', label: 'Events delivered', worry: false },
+  { id: 'hub.events.missed', label: 'Events missed', worry: true },
+  { id: 'queue.count', label: 'Queue', written: (value) => count(value), note: 'events not handed over yet' },
+  { id: 'server.memory', label: 'Memory', written: (value) => quantity(value, 'By'), note: 'resident' },
+  { id: 'server.cpu', label: 'CPU', written: cores, note: 'kept busy' },
+  { id: 'hub.subscribers', label: 'Subscribers', written: (value) => count(value), note: 'streams, events and metrics' },
+  { id: 'server.uptime', label: 'Uptime', written: (value) => duration(Math.floor(value) * 1000), note: 'since the start', isPlain: true },
+];
+
+export class Tiles {
+  #store;
+  #tiles = TILES.map((tile) => ({ ...tile, value: el('dd', { class: 'tile-value' }, UNKNOWN), more: el('dd', { class: 'tile-note' }), canvas: el('canvas', { class: 'tile-sparkline', 'aria-hidden': 'true' }) }));
+
+  constructor(store) {
+    this.#store = store;
+    const part = ({ id, label, value, more, canvas, isPlain }) => el('div', { class: 'tile panel', 'data-series': id }, el('dt', { class: 'tile-label' }, label), value, more, isPlain ? null : el('dd', { class: 'tile-trend' }, canvas));
+    this.element = el('dl', { class: 'tiles' }, this.#tiles.map(part));
+  }
+
+  draw() {
+    for (const tile of this.#tiles) this.#draw(tile, this.#store.get(tile.id));
+  }
+
+  #draw({ written, note, worry, isPlain, value, more, canvas }, series) {
+    if (series === undefined) return;
+    const isCounter = series.type === 'counter';
+    const total = series.latest.value;
+    write(value, isCounter ? (series.rate === null ? UNKNOWN : rate(series.rate)) : written(Number(total)));
+    write(more, isCounter ? `${digits(total)} in all` : note);
+    if (worry) value.parentElement.dataset.worry = String(series.rate > 0);
+    if (!isPlain) drawSparkline(canvas, SPARKLINE, series.history(series.columns[0]), this.#store.timeline);
+  }
+}

@@ -1,0 +1,64 @@
+// The hub itself: how it is, what it refuses, who sends to it and who watches.
+
+import { el } from '../dom.js';
+import { Redraw, write } from '../metrics/redraw.js';
+import { metricsSource as source } from '../metrics/source.js';
+import { theme } from '../metrics/theme.js';
+import { Health } from './health.js';
+import { Poll } from './poll.js';
+import { Refusals } from './refusals.js';
+import { Sources } from './sources.js';
+import { Subscribers } from './subscribers.js';
+import { Tiles } from './tiles.js';
+
+class HubView {
+  title = 'Hub';
+  keys = [{ key: 'r', label: 'Ask again now', run: () => this.#polls.forEach((poll) => poll.now()) }];
+  #shell;
+  #isShown = false;
+  #parts;
+  #redraw = new Redraw(() => this.#draw());
+  #polls;
+  #note = el('p', { class: 'hub-note', role: 'status', hidden: true });
+
+  mount(root, shell) {
+    this.#shell = shell;
+    const parts = { health: new Health(), tiles: new Tiles(source.store), refusals: new Refusals(source.store), sources: new Sources(), subscribers: new Subscribers(shell) };
+    this.#parts = parts;
+    this.#polls = [parts.health, parts.sources, parts.subscribers].map((part) => new Poll(() => part.poll()));
+    root.append(el('h1', { class: 'visually-hidden' }, 'Hub'), parts.health.element, this.#note, parts.tiles.element, parts.refusals.element, parts.sources.element, parts.subscribers.element);
+    source.addEventListener('frame', () => this.#redraw.request());
+    source.addEventListener('state', () => this.#isShown && this.#tellState());
+    theme.addEventListener('change', () => this.#redraw.request());
+  }
+
+  show() {
+    this.#isShown = true;
+    source.acquire(this);
+    this.#tellState();
+    this.#redraw.show();
+    for (const poll of this.#polls) poll.show();
+  }
+
+  hide() {
+    this.#isShown = false;
+    this.#redraw.hide();
+    for (const poll of this.#polls) poll.hide();
+    source.release(this);
+  }
+
+  #tellState() {
+    const { state } = source;
+    this.#shell.state(state);
+    const isRefused = state.phase === 'refused' || state.phase === 'signed-out';
+    this.#note.hidden = !isRefused;
+    write(this.#note, isRefused ? `Without metrics there are no figures: ${state.problem?.detail ?? 'sign in to see them'}.` : '');
+  }
+
+  #draw() {
+    this.#parts.tiles.draw();
+    this.#parts.refusals.draw();
+  }
+}
+
+export default new HubView();

@@ -1,0 +1,92 @@
+// What stands in one `metrics=`: its patterns, to add to and take from, and a panel for each measure among their series.
+
+import { el } from '../dom.js';
+import { visible } from '../format.js';
+import { Panel, measureOf } from './panel.js';
+import { Picker } from './picker.js';
+import { matcher } from './selection.js';
+
+/** How many measures one card shows. `*` may have dozens, and the table has them all. */
+const MOST_PANELS = 6;
+
+export class ChartCard {
+  #parts;
+  #patterns = [];
+  #panels = new Map();
+  #version = -1;
+  #chips = el('div', { class: 'card-patterns' });
+  #body = el('div', { class: 'card-panels' });
+  #empty = el('p', { class: 'card-empty' });
+  #more = el('p', { class: 'chart-note', hidden: true });
+
+  /** `parts`: the `store`, the `crosshair`, the `redraw`; `onchange(patterns)` is called with what a person has made of them. */
+  constructor(parts) {
+    this.#parts = parts;
+    const picker = new Picker({ store: parts.store, label: 'Add series to this chart', placeholder: 'Add series', onpick: (pattern) => this.#add(pattern) });
+    const remove = el('button', { class: 'button-quiet card-remove', type: 'button', 'aria-label': 'Remove this chart', title: 'Remove this chart', on: { click: () => parts.onchange([]) } }, '×');
+    this.element = el('article', { class: 'chart-card panel' }, el('header', { class: 'card-header' }, this.#chips, picker.element, remove), this.#empty, this.#body, this.#more);
+  }
+
+  get patterns() {
+    return this.#patterns;
+  }
+
+  choose(patterns, number) {
+    this.element.setAttribute('aria-label', `Chart ${number}`);
+    if (patterns.join() === this.#patterns.join()) return;
+    this.#patterns = patterns;
+    this.#version = -1;
+    this.#chips.replaceChildren(...patterns.map((pattern) => this.#chip(pattern)));
+  }
+
+  draw(window) {
+    const { store } = this.#parts;
+    if (this.#version !== store.version) this.#match();
+    else this.#rank();
+    for (const { panel } of this.#panels.values()) panel.draw(window);
+  }
+
+  /** Finds its series among all there are now. */
+  #match() {
+    const { store } = this.#parts;
+    this.#version = store.version;
+    const byMeasure = new Map();
+    const matches = matcher(this.#patterns);
+    for (const series of store.values()) {
+      if (!matches(series)) continue;
+      const measure = measureOf(series);
+      if (!byMeasure.has(measure)) byMeasure.set(measure, []);
+      byMeasure.get(measure).push(series);
+    }
+    const measures = [...byMeasure.keys()].slice(0, MOST_PANELS);
+    this.#more.hidden = byMeasure.size <= MOST_PANELS;
+    this.#more.textContent = `${byMeasure.size - MOST_PANELS} more units among these series are not shown.`;
+    const panels = measures.map((measure) => [measure, { panel: this.#panel(measure, byMeasure.get(measure)[0]), series: byMeasure.get(measure) }]);
+    this.#panels = new Map(panels);
+    this.#body.replaceChildren(...panels.map(([, { panel }]) => panel.element));
+    this.#empty.hidden = panels.length > 0;
+    this.#empty.textContent = store.timeline.current < 0 ? 'Waiting for the hub.' : 'No series of these names yet. They appear here once somebody sends them.';
+    for (const [, { panel, series }] of panels) panel.assign(series.sort((one, other) => (one.key < other.key ? -1 : 1)));
+  }
+
+  /** Where not all have room, those that are large now come forward; not at every frame, to be read. */
+  #rank() {
+    if (this.#parts.store.timeline.current % 5 !== 1) return;
+    for (const { panel, series } of this.#panels.values()) if (!panel.hasRoomForAll) panel.assign(series);
+  }
+
+  #panel(measure, like) {
+    return this.#panels.get(measure)?.panel ?? new Panel({ ...this.#parts, like });
+  }
+
+  #add(pattern) {
+    if (!this.#patterns.includes(pattern)) this.#parts.onchange([...this.#patterns, pattern]);
+  }
+
+  #chip(pattern) {
+    const text = visible(pattern);
+    const drop = () => this.#parts.onchange(this.#patterns.filter((other) => other !== pattern));
+    const button = el('button', { class: 'chip-remove', type: 'button', 'aria-label': `Remove ${text}`, on: { click: drop } }, '×');
+    return el('span', { class: 'chip', title: text }, el('span', { class: 'chip-text' }, text), button);
+  }
+}
