@@ -1,7 +1,7 @@
 // What stands where no events are: how to send some, or what is waited for.
 
 import { el } from '../dom.js';
-import { hubUrl } from '../credentials.js';
+import { credentials, hubUrl } from '../credentials.js';
 import { visible } from '../format.js';
 import { copyButton } from './copy.js';
 import { spelt } from './query.js';
@@ -9,7 +9,8 @@ import { spelt } from './query.js';
 /** Nothing has been sent yet. */
 export function nothingYet() {
   const url = hubUrl('api/telemetry/events').href;
-  const line = `curl ${url} -H 'Content-Type: application/json' -d '{"type":"hello","text":"it works"}'`;
+  const token = credentials.isSignedIn ? ' -H "Authorization: Bearer $TELEMETRY_HUB_TOKEN"' : '';
+  const line = `curl ${url}${token} -H 'Content-Type: application/json' -d '{"type":"hello","text":"it works"}'`;
   const hub = hubUrl('.').href.replace(/\/$/, '');
   return [
     el('h2', {}, 'No events yet'),

@@ -54,23 +54,30 @@ export function summarise(event) {
 function pairs(data, { type, text }) {
   const isSaid = (value) => value === type || value === text;
   const members = Object.entries(data).filter(([key, value]) => !DULL.test(key) && isWorthALook(value) && !isSaid(value));
-  const ranked = members.map((member) => ({ member, rank: rank(member[0]) }));
+  const ranked = members.map((member) => ({ member, rank: rank(...member) }));
   ranked.sort((a, b) => a.rank - b.rank);
   return ranked.slice(0, MAX_PAIRS).map(({ member: [key, value] }) => [shortened(key, 40), shortened(inLine(value), MAX_VALUE)]);
 }
 
-function rank(key) {
+function rank(key, value) {
+  if (!isScalar(value)) return TELLING.length + 1;
   const plain = key.replace(/[-_\s/]/g, '');
   const found = TELLING.findIndex((pattern) => pattern.test(plain));
   return found < 0 ? TELLING.length : found;
 }
 
 function isWorthALook(value) {
-  if (value === null || value === '') return false;
-  return isScalar(value) || (Array.isArray(value) && value.length > 0 && value.length <= 3 && value.every(isScalar));
+  return value !== null && value !== '' && (isScalar(value) || Object.keys(value).length > 0);
 }
 
-const inLine = (value) => (isScalar(value) ? scalarText(value) : value.map(scalarText).join(', '));
+/** Of what has members, a few that are short; else how many. */
+function inLine(value) {
+  if (isScalar(value)) return scalarText(value);
+  const members = Object.values(value);
+  const isShort = members.length <= 3 && members.every(isScalar);
+  if (Array.isArray(value)) return isShort ? members.map(scalarText).join(', ') : `[${members.length}]`;
+  return isShort ? `{${Object.entries(value).map(([key, member]) => `${key}=${scalarText(member)}`).join(' ')}}` : `{${members.length}}`;
+}
 
 /** No more of a text than fits: a megabyte in a row would cost each frame. */
 function shortened(text, length) {

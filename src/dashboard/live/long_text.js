@@ -5,7 +5,8 @@ import { el } from '../dom.js';
 import { quantity, visible } from '../format.js';
 
 const SHORT = 1500;
-const BLOCK = 8 * 1024;
+/** Laid out in some 10 ms. */
+const BLOCK = 32 * 1024;
 
 /** The text, or its beginning and a button for the rest. */
 export function longText(text) {
@@ -27,11 +28,18 @@ const shown = (text) => visible(text, { keepLines: true });
 function blocks(text) {
   const box = el('div', { class: 'long-text', tabindex: '0', role: 'region', 'aria-label': 'Whole text' });
   for (let at = 0; at < text.length;) {
-    const block = cut(text, at, BLOCK);
-    box.append(el('span', { class: 'long-block' }, shown(block)));
+    const block = lines(cut(text, at, BLOCK));
     at += block.length;
+    // A block ends its line: where the text does not, it is said to go on.
+    box.append(el('span', { class: 'long-block', 'data-goes-on': at < text.length && !block.endsWith('\n') }, shown(block)));
   }
   return box;
+}
+
+/** Up to the last end of a line, if there is one. */
+function lines(block) {
+  const end = block.lastIndexOf('\n');
+  return end < 0 || block.length < BLOCK ? block : block.slice(0, end + 1);
 }
 
 /** So many characters from a place on, one more if it would be half of one. */

@@ -63,7 +63,7 @@ export class ShareMenu {
       this.button.focus();
       run();
     };
-    return el('button', { type: 'button', role: 'menuitem', tabindex: '-1', 'aria-label': label, on: { click: choose } }, el('span', {}, label), el('small', {}, hint));
+    return el('button', { type: 'button', role: 'menuitem', tabindex: '-1', on: { click: choose } }, el('span', {}, label), el('small', { 'aria-hidden': 'true' }, hint));
   }
 
   #toggled(isOpen) {

@@ -53,8 +53,8 @@ class LiveView {
     });
     this.bar = new FilterBar({ seen: this.#seen, change: (query) => this.#ask(query) });
     this.side = new SidePanel({
-      only: (parameter) => this.#ask(withParameter(this.#query, parameter)),
-      hide: (expression) => this.#ask(withExclusion(this.#query, expression)),
+      only: (parameter) => this.#askFromSide(withParameter(this.#query, parameter)),
+      hide: (expression) => this.#askFromSide(withExclusion(this.#query, expression)),
       closed: () => this.list.element.focus(),
     });
     this.share = new ShareMenu({ query: () => this.#query, texts: () => this.#rows.texts(), announce: (text) => this.#say(text) });
@@ -88,6 +88,7 @@ class LiveView {
     this.following = el('span', { class: 'live-following' });
     this.status = el('footer', { class: 'live-status' }, this.counts, this.following);
     return [
+      el('h1', { class: 'visually-hidden' }, this.title),
       el('div', { class: 'live-bar' }, this.bar.element, el('div', { class: 'live-tools' }, this.waiting, this.pauseButton, this.share.element)),
       el('div', { class: 'live-body' }, el('div', { class: 'stream' }, this.list.element, this.empty, this.jump), this.side.element),
       this.status,
@@ -97,6 +98,12 @@ class LiveView {
   /** Has another query: the address tells the view, so that Back does so as well. */
   #ask(query) {
     address.go('live', written(query));
+  }
+
+  /** Where the panel covers the list, it makes room for what was asked for. */
+  #askFromSide(query) {
+    if (matchMedia('(max-width: 640px)').matches) this.side.close();
+    this.#ask(query);
   }
 
   #learn(text) {

@@ -139,6 +139,8 @@ export class VirtualList {
   }
 
   #paint() {
+    // Out of sight it has no place to keep, and loses the one it had.
+    if (this.#viewport === 0) return;
     const rows = this.#rows;
     if (this.selected !== null && this.selected < rows.first) this.selected = null;
     this.#keepPlace();
