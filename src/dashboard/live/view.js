@@ -124,6 +124,8 @@ class LiveView {
   #move(step) {
     if (step === Infinity) this.list.follow();
     this.list.move(step);
+    // The next key is meant for the row, not for a button that was pressed before.
+    if (!this.side.element.contains(document.activeElement)) this.list.element.focus({ preventScroll: true });
     if (this.side.isOpen) this.#open(this.list.selected);
   }
 

@@ -93,17 +93,21 @@ export class VirtualList {
 
   #measure() {
     this.#viewport = this.element.clientHeight;
+    if (this.#viewport === 0) return;
     const height = parseFloat(getComputedStyle(this.element).getPropertyValue('--row-height')) || 24;
     if (height !== this.#height) {
       this.#scrolled *= height / this.#height;
       this.#height = height;
       this.#space.style.height = `${this.#total}px`;
-      this.element.scrollTop = this.#scrolled;
     }
+    // What was out of sight has forgotten where it was.
+    this.element.scrollTop = this.#scrolled;
     this.redraw();
   }
 
   #scroll() {
+    // It was not scrolled, but put out of sight.
+    if (this.element.clientHeight === 0) return;
     const top = this.element.scrollTop;
     const isDown = top > this.#scrolled;
     const isAtEnd = top + this.#viewport >= this.#space.offsetHeight - 2;
@@ -140,7 +144,7 @@ export class VirtualList {
 
   #paint() {
     // Out of sight it has no place to keep, and loses the one it had.
-    if (this.#viewport === 0) return;
+    if (this.element.clientHeight === 0) return;
     const rows = this.#rows;
     if (this.selected !== null && this.selected < rows.first) this.selected = null;
     this.#keepPlace();
