@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_hub_actors::{HubEnd, HubHandle, ShutdownError, StartError};
@@ -13,14 +12,16 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::Settings;
 use crate::service::HubService;
-use crate::watched_file::{FileError, Reload};
+use crate::watched_file::FileError;
 use connection::Connections;
 use listeners::Listeners;
+use reload::Reloads;
 use tls::Tls;
 
 pub(crate) use connection::ConnectionLimits;
 pub(crate) use tls::TlsFiles;
 
+mod activity;
 mod connection;
 mod half_close;
 mod holding;
@@ -43,7 +44,7 @@ pub struct Server {
     service: HubService,
     tls: Option<Tls>,
     /// Looked at now and then.
-    files: Vec<Arc<dyn Reload>>,
+    reloads: Reloads,
 }
 
 impl fmt::Debug for Server {
@@ -120,10 +121,10 @@ impl Server {
         settings.check_exposed(listeners.exposed())?;
         let hub = HubHandle::start(settings.hub()).await?;
         let service = HubService::with(&hub, &settings.routes(access));
-        for series in [connection::REFUSED, connection::FAILED] {
+        for series in [connection::REFUSED, connection::FAILED, connection::IDLE] {
             service.intake().count(series, 0);
         }
-        Ok(Self { settings, listeners, hub, service, tls, files })
+        Ok(Self { settings, listeners, hub, service, tls, reloads: Reloads::of(files) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -165,12 +166,12 @@ impl Server {
                 accept_all(grpc.as_ref(), &connections, &only_otlp),
             )
         };
-        let draining = self.drain(stop);
+        let draining = drain(&self.hub, self.settings.drain_timeout(), stop);
         // New connections are accepted while the hub drains, so that they are told that it does.
         let outcome = tokio::select! {
             outcome = draining => outcome,
             (never, _, _) = accepting => match never {},
-            never = reload::watch(&self.files, self.service.intake()) => match never {},
+            never = self.reloads.watch(self.service.intake()) => match never {},
         };
         drop(self.listeners);
         connections.closing.cancel();
@@ -179,22 +180,22 @@ impl Server {
         let closed = connections.finish(deadline).await;
         outcome.and(closed)
     }
+}
 
-    /// Waits for `stop`, then drains the hub. Returns the deadline for the rest.
-    async fn drain(&self, stop: impl Future<Output = ()>) -> Result<Instant, ServerError> {
-        tokio::select! {
-            () = stop => {}
-            end = self.hub.ended() => return Err(ServerError::HubEnded(end)),
-        }
-        let deadline = self.deadline();
-        tracing::info!("draining");
-        self.hub.shutdown(self.settings.drain_timeout()).await?;
-        Ok(deadline)
+/// Waits for `stop`, then drains the hub. Returns the deadline for the rest.
+async fn drain(
+    hub: &HubHandle,
+    drain_timeout: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<Instant, ServerError> {
+    tokio::select! {
+        () = stop => {}
+        end = hub.ended() => return Err(ServerError::HubEnded(end)),
     }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.settings.drain_timeout()
-    }
+    let deadline = Instant::now() + drain_timeout;
+    tracing::info!("draining");
+    hub.shutdown(drain_timeout).await?;
+    Ok(deadline)
 }
 
 /// Whether these settings would do. Of addresses it is not known whether they are free.

@@ -149,7 +149,12 @@ where
             exit.headers.clone_from(&cors);
         }
         let foreign = warp::any().map(reply::not_found);
-        let mut service = warp::service(self.routes.clone().or(foreign).unify());
+        // warp takes a target that is no path (`GET nonsense`) for the root.
+        let routes = match request.uri().path_and_query() {
+            Some(_) => self.routes.clone(),
+            None => foreign.boxed(),
+        };
+        let mut service = warp::service(routes.or(foreign).unify());
         // Who asks first whether to send at all is spared it.
         let is_sending = !request.headers().contains_key(EXPECT);
         let request = request.map(RequestBody::new);

@@ -64,9 +64,8 @@ impl Replayer {
         replay: Replay,
     ) -> Self {
         let start = core.log.start(replay.since, core.config.clock.now());
-        if let Some(Expired { from, to }) = start.expired {
-            let to = to.filter(|_| !group.filter().is_limited());
-            outbox.push(Item::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }));
+        if let Some(expired) = start.expired {
+            tell_expired(core, group, outbox, expired);
         }
         Self {
             position: first_position(&core.log, group, start.position),
@@ -84,43 +83,40 @@ impl Replayer {
     /// Reads a page. After the last one, calls `join` with the position from which the events are live.
     pub(crate) fn step(
         &mut self,
-        log: &EventLog,
+        core: &HubCore,
         group: &GroupHandle,
         outbox: &Outbox,
         join: impl FnOnce(&mut BTreeMap<SubscriberId, Arc<Member>>, u64),
     ) -> Step {
         if self.search.is_some() {
-            return self.search_page(log, group);
+            return self.search_page(&core.log, group);
         }
         if !outbox.has_room_to_refill() {
             return Step::Wait;
         }
-        let page = log.read(self.position, PAGE_BYTES);
+        let page = core.log.read(self.position, PAGE_BYTES);
         let is_last = page.is_last;
-        self.send_page(page, group, outbox);
+        self.send_page(page, core, group, outbox);
         if !is_last {
             return Step::Again;
         }
         let mut members = group.members();
         let _watch = group.watch();
-        let page = log.read(self.position, PAGE_BYTES);
+        let page = core.log.read(self.position, PAGE_BYTES);
         if !page.is_last {
             return Step::Again;
         }
-        self.send_page(page, group, outbox);
+        self.send_page(page, core, group, outbox);
         group.adopt(&self.follow);
         outbox.push(Item::CaughtUp { replayed: self.replayed });
         join(&mut members, self.position);
         Step::Done
     }
 
-    fn send_page(&mut self, page: Page, group: &FilterGroup, outbox: &Outbox) {
+    fn send_page(&mut self, page: Page, core: &HubCore, group: &FilterGroup, outbox: &Outbox) {
         if let Some(lost) = page.lost_through.filter(|lost| *lost > self.after) {
             // Evicted while this client was reading what came before it.
-            // Who may not see all events is told the id of none that may be another's.
-            let to = (!group.filter().is_limited()).then_some(lost);
-            let gap = Gap { reason: GapReason::Expired, missed: None, from: None, to };
-            outbox.push(Item::Gap(gap));
+            tell_expired(core, group, outbox, Expired { from: None, to: Some(lost) });
             self.after = lost;
         }
         for batch in page.batches {
@@ -161,6 +157,14 @@ impl Replayer {
             wanted.for_each(|id| search.note(id));
         }
     }
+}
+
+/// That the log does not have all that was asked for. Who may not see all events is told the id of none that may be another's.
+fn tell_expired(core: &HubCore, group: &FilterGroup, outbox: &Outbox, expired: Expired) {
+    let Expired { from, to } = expired;
+    let to = to.filter(|_| !group.filter().is_limited());
+    outbox.push(Item::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }));
+    core.counters.replays_expired.add(1);
 }
 
 impl Search {
@@ -213,7 +217,7 @@ mod tests {
         let group = core.groups.join(query.filter);
         let outbox = Outbox::new(&core.config, Arc::clone(&core.counters));
         let mut replayer = Replayer::new(&core, &group, &outbox, query.replay.unwrap());
-        let mut step = || replayer.step(&core.log, &group, &outbox, |_, _| {});
+        let mut step = || replayer.step(&core, &group, &outbox, |_, _| {});
         assert_eq!(step(), Step::Again);
         fill();
         assert!((0..100).any(|_| step() == Step::Done));

@@ -30,6 +30,7 @@ pub(crate) struct HubCounters {
     pub(crate) subscribers_over_limit: Count,
     pub(crate) subscribers_ended: Count,
     pub(crate) stalled: Count,
+    pub(crate) replays_expired: Count,
     pub(crate) metric_frames_replaced: Count,
     pub(crate) collector_restarts: Count,
     pub(crate) sampler_restarts: Count,
@@ -64,6 +65,8 @@ pub struct HubStats {
     pub subscribers_ended: u64,
     /// Streams ended because their client did not read.
     pub stalled: u64,
+    /// How often a client was told that the replay buffer has not all that it asked for (`gap` `expired`).
+    pub replays_expired: u64,
     /// Metrics frames that a newer one replaced before the client took it.
     pub metric_frames_replaced: u64,
     /// How often the collector was restarted.

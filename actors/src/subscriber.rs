@@ -195,7 +195,7 @@ impl SubscriberState {
         let Some(replayer) = &mut self.replayer else {
             return Step::Done;
         };
-        let step = replayer.step(&self.core.log, &self.group, &self.outbox, |members, position| {
+        let step = replayer.step(&self.core, &self.group, &self.outbox, |members, position| {
             members.insert(self.id, Arc::new(Member::new(myself.clone(), position)));
         });
         if step == Step::Done {

@@ -5,12 +5,11 @@
 
 use rust_embed::{EmbeddedFile, RustEmbed};
 use warp::filters::BoxedFilter;
-use warp::filters::path::{FullPath, Tail};
 use warp::http::StatusCode;
 use warp::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
 };
-use warp::{Filter, Rejection, Reply};
+use warp::{Filter, Rejection};
 
 use crate::reply::{self, HttpResponse};
 
@@ -21,9 +20,9 @@ struct Files;
 /// The page itself.
 const INDEX: &str = "index.html";
 
-/// What the page may do: run its own scripts, ask its own server, and nothing of what a text could talk it into.
+/// What the page may do: run its own scripts and the one line in it that looks for the slash at the end of its path, ask its own server, and nothing of what a text could talk it into.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    "default-src 'none'; script-src 'self' 'sha256-xVU9SUenkejaJo4WHqLhlX0lhNYlx/JB7JdpPuZkrcw='; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'",
 );
@@ -32,36 +31,30 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 type Named = (String, EmbeddedFile);
 
 pub(crate) fn files() -> BoxedFilter<(HttpResponse,)> {
-    let file = warp::path::tail().and_then(async |path: Tail| find(path.as_str())).boxed();
+    let file = name().and_then(async |name: String| find(&name)).boxed();
     let method = warp::get().or(warp::head()).unify();
-    let request = warp::path::full().and(warp::header::headers_cloned());
-    let read = file.clone().and(method).and(request).map(
-        |(name, file): Named, path: FullPath, headers: HeaderMap| {
-            // What the page asks for beside itself would be beside a path that does not end in a slash.
-            if name == INDEX && !path.as_str().ends_with('/') {
-                return move_to_folder(path.as_str());
-            }
-            show(&name, &file, &headers)
-        },
-    );
+    let read = file.clone().and(method).and(warp::header::headers_cloned());
+    let read = read.map(|file: Named, headers: HeaderMap| show(&file, &headers));
     let wrong = file.map(|_| reply::method_not_allowed("GET, HEAD"));
     read.or(wrong).unify().boxed()
 }
 
-/// The file of a path. Any other path is not the dashboard's.
-fn find(path: &str) -> Result<Named, Rejection> {
-    let name = match path {
-        "" => Some(INDEX),
-        // It has the one address.
-        INDEX => None,
-        other => Some(other),
-    };
-    let found = name.and_then(|name| Some((name.to_owned(), Files::get(name)?)));
-    found.ok_or_else(warp::reject::not_found)
+/// The path as the name of a file. In segments: warp's `tail` panics at a target that is no path (`GET nonsense`).
+fn name() -> BoxedFilter<(String,)> {
+    let index = warp::path::end().map(|| INDEX.to_owned());
+    let shared = warp::path::param().and(warp::path::end());
+    let of_view = warp::path::param().and(warp::path::param()).and(warp::path::end());
+    let of_view = of_view.map(|view: String, file: String| format!("{view}/{file}"));
+    index.or(shared).unify().or(of_view).unify().boxed()
+}
+
+fn find(name: &str) -> Result<Named, Rejection> {
+    let file = Files::get(name).ok_or_else(warp::reject::not_found)?;
+    Ok((name.to_owned(), file))
 }
 
 /// A file, unless the browser has it: it may keep it, and asks each time whether it is still good.
-fn show(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> HttpResponse {
+fn show((name, file): &Named, headers: &HeaderMap) -> HttpResponse {
     let hash = const_hex::encode(file.metadata.sha256_hash());
     let tag = HeaderValue::try_from(format!("\"{hash}\"")).expect("hexadecimal digits");
     let is_known = headers.get(IF_NONE_MATCH) == Some(&tag);
@@ -78,19 +71,6 @@ fn show(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> HttpResponse {
     answer
 }
 
-/// To the same path with a slash behind it, whatever stands before it outside.
-fn move_to_folder(path: &str) -> HttpResponse {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let mut answer = StatusCode::PERMANENT_REDIRECT.into_response();
-    match HeaderValue::try_from(format!("./{last}/")) {
-        Ok(folder) => {
-            answer.headers_mut().insert(LOCATION, folder);
-            answer
-        }
-        Err(_) => reply::not_found(),
-    }
-}
-
 /// By the end of its name.
 fn media_type(name: &str) -> &'static str {
     match name.rsplit_once('.') {
@@ -104,6 +84,9 @@ fn media_type(name: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     #[test]
@@ -111,6 +94,15 @@ mod tests {
         for name in Files::iter() {
             assert_ne!(media_type(&name), "application/octet-stream", "{name}");
         }
-        assert!(Files::get(INDEX).is_some());
+    }
+
+    #[test]
+    fn the_line_in_the_page_is_the_one_that_may_run() {
+        let page = Files::get(INDEX).unwrap();
+        let page = str::from_utf8(&page.data).unwrap();
+        let (_, line) = page.split_once("<script>").unwrap();
+        let (line, _) = line.split_once("</script>").unwrap();
+        let hash = BASE64_STANDARD.encode(Sha256::digest(line));
+        assert!(POLICY.to_str().unwrap().contains(&format!("'sha256-{hash}'")), "{hash}");
     }
 }

@@ -10,7 +10,6 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -22,11 +21,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, interval, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ServerError;
+use super::activity::Activity;
 use super::half_close::{Exchange, HalfClose};
 use super::holding::Holding;
 use super::http2_stream::{Pieces, Streams};
@@ -109,6 +109,9 @@ fn turn_away(socket: TcpStream) {
         drop(socket.write(FULL));
     }
 }
+
+/// The series that counts the connections that were kept for later, and ended because nothing came.
+pub(super) const IDLE: &str = "server.connections.idle";
 
 /// What HTTP is spoken on.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -244,7 +247,9 @@ impl Connections {
         // hyper's time for the next head is also that of a connection that is kept for later.
         let was_kept =
             begun.is_cancelled() && outcome.as_ref().is_err_and(hyper::Error::is_timeout);
-        if !was_kept {
+        if was_kept {
+            intake.count(IDLE, 1);
+        } else {
             note(&intake, outcome.map_err(Into::into));
         }
     }
@@ -280,6 +285,7 @@ impl Connections {
             outcome = connection.as_mut() => outcome,
             () = activity.first(self.limits.head_timeout) => return intake.count(FAILED, 1),
             () = activity.idleness(self.limits.idle_timeout) => {
+                intake.count(IDLE, 1);
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     outcome = connection.as_mut() => outcome,
@@ -308,47 +314,6 @@ impl Protocol {
             Ok(length) if b"PRI".starts_with(&first[..length]) => Some(Self::Unclear),
             Ok(_) if first[0] == TLS_HANDSHAKE => Some(Self::Tls),
             Ok(_) => Some(Self::Http1),
-        }
-    }
-}
-
-/// No timer ticks faster.
-const TICK: Duration = Duration::from_millis(1);
-
-/// What goes on on a connection. hyper's own timeout for heads begins only when it knows the version, and knows nothing of HTTP/2's.
-#[derive(Debug, Default)]
-struct Activity {
-    /// There has been a request.
-    begun: CancellationToken,
-    /// How many there have been.
-    requests: AtomicUsize,
-    under_way: Arc<()>,
-}
-
-impl Activity {
-    /// A request has come, which is under way for as long as this is held.
-    fn begin(&self) -> Arc<()> {
-        self.begun.cancel();
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(&self.under_way)
-    }
-
-    /// Returns if no request has come in the time for its head.
-    async fn first(&self, head_timeout: Duration) {
-        if timeout(head_timeout, self.begun.cancelled()).await.is_ok() {
-            std::future::pending().await
-        }
-    }
-
-    /// Returns once there has been no request for so long, and a quarter of it more at most.
-    async fn idleness(&self, patience: Duration) {
-        let (mut seen, mut idle, mut tick) = (0, 0, interval((patience / 4).max(TICK)));
-        while idle <= 4 {
-            tick.tick().await;
-            let requests = self.requests.load(Ordering::Relaxed);
-            let is_idle = requests == seen && Arc::strong_count(&self.under_way) == 1;
-            idle = if is_idle { idle + 1 } else { 0 };
-            seen = requests;
         }
     }
 }

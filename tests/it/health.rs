@@ -48,12 +48,19 @@ async fn a_draining_hub_is_healthy_but_not_ready_and_takes_nothing() {
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405() {
     let server = TestServer::start().await;
-    for path in ["/", "/nope", "/api/telemetry/traces", "/api/telemetry/traces/live/more"] {
+    for path in [
+        "/nope",
+        "/live/nope.js",
+        "/%2e%2e/Cargo.toml",
+        "/api/telemetry/traces",
+        "/api/telemetry/traces/live/more",
+    ] {
         problem(server.get(path).await, 404).await;
     }
     for (path, allow) in [
         ("/api/telemetry/traces/live", "GET, HEAD"),
         ("/api/telemetry/metrics/live", "GET, HEAD"),
+        ("/", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
         ("/metrics", "GET, HEAD"),

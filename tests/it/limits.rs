@@ -353,6 +353,7 @@ async fn a_connection_of_http2_that_asks_for_nothing_is_ended_and_one_that_watch
     let third = async || reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200);
     assert!(!third().await);
     within_patience(async { while !third().await {} }).await;
+    assert!(counter(&server, "server.connections.idle").await >= 1.0);
     server.accept(&json!({"type": "t"})).await;
     assert_eq!(watching.events(1).await[0]["type"], "t");
     // The client comes again by itself.

@@ -9,6 +9,7 @@ mod attacks;
 mod browsers;
 mod chaos;
 mod check;
+mod dashboard;
 mod drain;
 mod embed;
 mod examples;

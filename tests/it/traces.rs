@@ -69,6 +69,7 @@ async fn an_id_that_the_buffer_does_not_reach_is_told_as_expired() {
     let (gap, _) = stream.expect("gap").await;
     assert_eq!(gap, json!({"reason": "expired", "missed": null, "from": old, "to": null}));
     assert_eq!(stream.expect("caught-up").await.0, json!({"replayed": 0}));
+    assert_eq!(server.hub.stats().replays_expired, 1);
 }
 
 #[tokio::test]
