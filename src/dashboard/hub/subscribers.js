@@ -103,7 +103,17 @@ export class Subscribers {
     const answer = await ask(`${PATH}/${subscriber.id}`, { method: 'DELETE' });
     const outcome = { 204: `The stream of ${who} was ended.`, 404: `${who} had gone already.` }[answer.status];
     this.#shell.announce(outcome ?? excuse(answer, 'who watches'));
+    const place = [...this.#rows.keys()].indexOf(String(subscriber.id));
     await this.poll();
+    this.#focusRow(place);
+  }
+
+  /** Where a row was that is gone now with the focus on it, the keys go on. */
+  #focusRow(place) {
+    if (document.activeElement !== document.body) return;
+    const rows = this.#body.children;
+    const button = rows[Math.min(place, rows.length - 1)]?.querySelector('button');
+    (button ?? this.#table).focus();
   }
 }
 

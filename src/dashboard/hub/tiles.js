@@ -7,7 +7,7 @@ import { write } from '../metrics/redraw.js';
 import { drawSparkline } from '../metrics/sparkline.js';
 
 const SPARKLINE = { width: 132, height: 28 };
-const cores = (value) => `${Number(value).toFixed(value < 10 ? 2 : 1)} cores`;
+const cores = (value) => `${value === 0 ? 0 : value.toFixed(value < 0.1 ? 3 : value < 10 ? 2 : 1)} cores`;
 
 /** `worry`: a value other than zero is bad news. */
 const TILES = [

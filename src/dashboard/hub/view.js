@@ -1,6 +1,7 @@
 // The hub itself: how it is, what it refuses, who sends to it and who watches.
 
 import { el } from '../dom.js';
+import { clock } from '../metrics/axis.js';
 import { Redraw, write } from '../metrics/redraw.js';
 import { metricsSource as source } from '../metrics/source.js';
 import { theme } from '../metrics/theme.js';
@@ -48,11 +49,14 @@ class HubView {
   }
 
   #tellState() {
-    const { state } = source;
+    const { state, heardAt } = source;
     this.#shell.state(state);
     const isRefused = state.phase === 'refused' || state.phase === 'signed-out';
-    this.#note.hidden = !isRefused;
-    write(this.#note, isRefused ? `Without metrics there are no figures: ${state.problem?.detail ?? 'sign in to see them'}.` : '');
+    const isStale = state.phase === 'waiting' && heardAt !== null;
+    this.#note.hidden = !isRefused && !isStale;
+    if (isRefused) write(this.#note, `Without metrics there are no figures: ${state.problem?.detail ?? 'sign in to see them'}.`);
+    if (isStale) write(this.#note, `The figures are of ${clock(heardAt)}.`);
+    this.#parts.tiles.element.classList.toggle('is-stale', isRefused || isStale);
   }
 
   #draw() {

@@ -51,6 +51,11 @@ export function unitName(unit) {
   return visible(COUNTED.test(unit) ? unit.slice(1, -1) : unit);
 }
 
+/** What is measured in a unit: values are written in whatever multiple of it reads best. */
+export function measureName(unit) {
+  return unit === 'By' ? 'bytes' : SCALED.has(unit) ? 'time' : unitName(unit);
+}
+
 /** Attributes as people read them. */
 export function attributesText(attributes) {
   if (attributes === null) return '';

@@ -46,27 +46,19 @@ export class ChartCard {
     for (const { panel } of this.#panels.values()) panel.draw(window);
   }
 
-  /** Finds its series among all there are now. */
+  /** Finds its series among all there are now, and gives each measure a panel. */
   #match() {
     const { store } = this.#parts;
     this.#version = store.version;
-    const byMeasure = new Map();
-    const matches = matcher(this.#patterns);
-    for (const series of store.values()) {
-      if (!matches(series)) continue;
-      const measure = measureOf(series);
-      if (!byMeasure.has(measure)) byMeasure.set(measure, []);
-      byMeasure.get(measure).push(series);
-    }
-    const measures = [...byMeasure.keys()].slice(0, MOST_PANELS);
-    this.#more.hidden = byMeasure.size <= MOST_PANELS;
-    this.#more.textContent = `${byMeasure.size - MOST_PANELS} more units among these series are not shown.`;
-    const panels = measures.map((measure) => [measure, { panel: this.#panel(measure, byMeasure.get(measure)[0]), series: byMeasure.get(measure) }]);
+    const found = byMeasure(matching(this.#patterns, store.values()));
+    const panels = found.slice(0, MOST_PANELS).map(([measure, series]) => [measure, { panel: this.#panel(measure, series[0]), series }]);
     this.#panels = new Map(panels);
     this.#body.replaceChildren(...panels.map(([, { panel }]) => panel.element));
+    for (const [, { panel, series }] of panels) panel.assign(series);
     this.#empty.hidden = panels.length > 0;
     this.#empty.textContent = store.timeline.current < 0 ? 'Waiting for the hub.' : 'No series of these names yet. They appear here once somebody sends them.';
-    for (const [, { panel, series }] of panels) panel.assign(series.sort((one, other) => (one.key < other.key ? -1 : 1)));
+    this.#more.hidden = found.length <= MOST_PANELS;
+    this.#more.textContent = `${found.length - MOST_PANELS} more units among these series are not shown.`;
   }
 
   /** Where not all have room, those that are large now come forward; not at every frame, to be read. */
@@ -89,4 +81,26 @@ export class ChartCard {
     const button = el('button', { class: 'chip-remove', type: 'button', 'aria-label': `Remove ${text}`, on: { click: drop } }, '×');
     return el('span', { class: 'chip', title: text }, el('span', { class: 'chip-text' }, text), button);
   }
+}
+
+/** The series that any of the patterns means, in the order of the patterns. */
+function matching(patterns, all) {
+  const tests = patterns.map((pattern) => matcher([pattern]));
+  const found = [];
+  for (const series of all) {
+    const place = tests.findIndex((matches) => matches(series));
+    if (place >= 0) found.push({ series, place });
+  }
+  found.sort((one, other) => one.place - other.place || (one.series.key < other.series.key ? -1 : 1));
+  return found.map(({ series }) => series);
+}
+
+function byMeasure(found) {
+  const measures = new Map();
+  for (const series of found) {
+    const measure = measureOf(series);
+    if (!measures.has(measure)) measures.set(measure, []);
+    measures.get(measure).push(series);
+  }
+  return [...measures];
 }

@@ -21,11 +21,7 @@ export class Legend {
   constructor({ caption, ontoggle, onpoint }) {
     this.#ontoggle = ontoggle;
     this.#onpoint = onpoint;
-    this.element = el(
-      'div',
-      { class: 'legend', tabindex: '0', role: 'group', 'aria-label': caption },
-      el('table', { class: 'legend-table' }, el('caption', { class: 'visually-hidden' }, caption), el('thead', {}, this.#head), this.#body),
-    );
+    this.element = el('table', { class: 'legend-table' }, el('caption', { class: 'visually-hidden' }, caption), el('thead', {}, this.#head), this.#body);
   }
 
   /** `lines`: of each series its `key`, `slot`, `name`, and whether it `isHidden`. */

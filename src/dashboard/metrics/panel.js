@@ -1,8 +1,8 @@
 // One chart with its legend: the series of a group that are measured alike, and so share an axis.
 
 import { el } from '../dom.js';
-import { count } from '../format.js';
-import { amount, amountPerSecond, fullName, unitName } from './amount.js';
+import { count, visible } from '../format.js';
+import { amount, amountPerSecond, attributesText, fullName, measureName } from './amount.js';
 import { clock } from './axis.js';
 import { Chart } from './chart.js';
 import { Legend } from './legend.js';
@@ -23,9 +23,10 @@ export class Panel {
   #all = [];
   #shown = [];
   #slots = new Map();
+  #name = null;
   #hidden = new Set();
   #pointed = null;
-  #title = el('h3', { class: 'chart-title' });
+  #title = el('h2', { class: 'chart-title' });
   #note = el('p', { class: 'chart-note', hidden: true });
   #chart;
   #legend;
@@ -38,9 +39,8 @@ export class Panel {
     this.type = like.type;
     this.unit = like.unit;
     this.#chart = new Chart(crosshair, () => redraw.request());
-    this.#legend = new Legend({ caption: `Values, ${this.#measure()}`, ontoggle: (key) => this.#toggle(key), onpoint: (key) => this.#point(key) });
-    write(this.#title, this.#measure());
-    this.element = el('section', { class: 'chart-panel', 'aria-label': this.#measure() }, this.#title, this.#chart.element, this.#note, this.#legend.element);
+    this.#legend = new Legend({ caption: 'Values of the lines', ontoggle: (key) => this.#toggle(key), onpoint: (key) => this.#point(key) });
+    this.element = el('section', { class: 'chart-panel' }, this.#title, this.#chart.element, this.#note, this.#legend.element);
   }
 
   get hasRoomForAll() {
@@ -54,6 +54,9 @@ export class Panel {
     this.#shown = this.hasRoomForAll ? series : largest(series);
     this.#slots = assignSlots(this.#shown, this.#slots);
     for (const one of this.#shown) one.extend();
+    this.#name = series.every(({ id }) => id === series[0].id) ? series[0].id : null;
+    write(this.#title, this.#measure());
+    this.element.setAttribute('aria-label', this.#measure());
     this.#note.hidden = this.hasRoomForAll;
     write(this.#note, `The ${MOST_LINES} largest of ${count(series.length)}. A narrower pattern shows others.`);
     if (this.#shown.map(({ key }) => key).join('\n') !== before) this.#listLines();
@@ -63,19 +66,23 @@ export class Panel {
     const { timeline } = this.#store;
     const to = timeline.current < 0 ? Date.now() : timeline.time(timeline.current);
     const from = span(timeline, to, window);
-    const at = this.#crosshair.frame;
-    const isAt = at !== null && timeline.time(at) >= from;
-    const values = (key) => this.#values(this.#store.get(key), isAt ? at : null);
-    this.#legend.tell(isAt ? `at ${clock(timeline.time(at))}` : 'now', values);
+    const at = timeline.time(this.#crosshair.frame) >= from ? this.#crosshair.frame : null;
+    const values = (key) => this.#values(this.#store.get(key), at);
+    this.#legend.tell(at !== null ? `at ${clock(timeline.time(at))}` : this.#now(), values);
     this.#chart.draw(
-      { timeline, from, to, lines: this.#lines(), unit: this.unit, written: (value) => this.#written(value), at: isAt ? at : null },
+      { timeline, from, to, lines: this.#lines(), unit: this.unit, written: (value) => tickText(this.#written(value)), at },
       { label: `${this.#measure()}, chart over time`, told: this.#told(values) },
     );
   }
 
   #measure() {
-    const unit = unitName(this.unit);
-    return [unit === 'By' ? 'bytes' : unit, KINDS[this.type]].filter(Boolean).join(' ') || 'value';
+    const words = [this.#name === null ? null : visible(this.#name), [measureName(this.unit), KINDS[this.type]].filter(Boolean).join(' ')];
+    return words.filter(Boolean).join(', ') || 'value';
+  }
+
+  /** Where all are of one name, that stands above, and only their attributes beside the lines. */
+  #lineName(series) {
+    return (this.#name !== null && attributesText(series.attributes)) || fullName(series);
   }
 
   #lines() {
@@ -91,9 +98,14 @@ export class Panel {
       );
   }
 
+  #now() {
+    const { timeline, lastSent } = this.#store;
+    return lastSent === timeline.current ? 'now' : `last, at ${clock(timeline.time(lastSent))}`;
+  }
+
   #values(series, at) {
     if (series === undefined) return [];
-    const isGone = at === null && series.frame !== this.#store.timeline.current;
+    const isGone = at === null && series.frame !== this.#store.lastSent;
     return series.columns.map((column) => this.#written(at === null ? (isGone ? NaN : known(series, column)) : series.history(column).at(at)));
   }
 
@@ -102,11 +114,11 @@ export class Panel {
   }
 
   #told(values) {
-    return this.#shown.map((series) => `${fullName(series)} ${values(series.key).join(', ')}`).join('; ');
+    return this.#shown.map((series) => `${this.#lineName(series)} ${values(series.key).join(', ')}`).join('; ');
   }
 
   #listLines() {
-    const line = (series) => ({ key: series.key, slot: this.#slots.get(series.key), name: fullName(series), isHidden: this.#hidden.has(series.key) });
+    const line = (series) => ({ key: series.key, slot: this.#slots.get(series.key), name: this.#lineName(series), isHidden: this.#hidden.has(series.key) });
     this.#legend.list(this.#shown.map(line), this.#shown[0]?.columns ?? []);
   }
 
@@ -123,12 +135,17 @@ export class Panel {
   }
 }
 
-/** Where the time axis begins: at what was asked for, or at the first frame there is. */
+/** Where the time axis begins: at what was asked for, but not long before the first frame: charts that begin should show something. */
 function span(timeline, to, window) {
-  const seconds = WINDOWS[window];
-  if (Number.isFinite(seconds)) return to - seconds * 1000;
   const oldest = timeline.current < 0 ? to : timeline.time(timeline.oldest);
-  return Math.min(oldest, to - 10_000);
+  if (WINDOWS[window] === Infinity) return Math.min(oldest, to - 10_000);
+  const wanted = Object.values(WINDOWS).find((seconds) => seconds >= WINDOWS[window] || to - seconds * 1000 <= oldest);
+  return to - wanted * 1000;
+}
+
+/** The value of a line of the axis: one of whole hours needs no minutes. */
+function tickText(text) {
+  return text.replace(/(?<= (?:d|h|min)) 0 (?:h|min|s)$/, '');
 }
 
 function known(series, column) {

@@ -111,7 +111,7 @@ export class Picker {
 export function offers(store, text) {
   const groups = new Map();
   const names = new Map();
-  for (const { id } of store.values()) {
+  for (const { id } of store.current()) {
     names.set(id, (names.get(id) ?? 0) + 1);
     for (let dot = id.indexOf('.'); dot > 0; dot = id.indexOf('.', dot + 1)) {
       const group = id.slice(0, dot);

@@ -24,7 +24,7 @@ export function arrange(all, { text, column, isDescending, isGrouped, closed }) 
 /** The series in which every word stands; without a capital letter in the text, in any case. */
 function filter(all, text) {
   const words = text.split(/\s+/).filter((word) => word !== '');
-  if (words.length === 0) return [...all];
+  if (words.length === 0) return all;
   const fold = /\p{Lu}/u.test(text) ? (given) => given : (given) => given.toLowerCase();
   const found = [];
   for (const series of all) {

@@ -63,6 +63,10 @@ export class SeriesStore {
   timeline = new Timeline();
   /** Grows whenever a series comes or goes. */
   version = 0;
+  /** How many series the latest frame had, of those kept. */
+  size = 0;
+  /** The number of the latest frame that the hub sent: later ones are interruptions. */
+  lastSent = -1;
   /** How many series of the latest frame found no room. */
   leftOut = 0;
 
@@ -70,8 +74,13 @@ export class SeriesStore {
   take(samples, time) {
     const before = this.timeline.time(this.timeline.current);
     const frame = this.timeline.push(time);
+    this.lastSent = frame;
     this.leftOut = 0;
     for (const sample of samples) this.#find(sample)?.take(sample, frame, (time - before) / 1000);
+    const size = samples.length - this.leftOut;
+    // As many as before, but others: then some are new, which counts anyway.
+    if (size !== this.size) this.version += 1;
+    this.size = size;
     if (frame % KEPT_FRAMES === 0) this.#forget(frame - KEPT_FRAMES);
   }
 
@@ -80,17 +89,18 @@ export class SeriesStore {
     if (this.timeline.current >= 0) this.timeline.push(time);
   }
 
-  /** All that the hub still sends, or has sent lately. */
+  /** All that the hub sends, or has sent lately: a hub that was started anew has forgotten what the charts still show. */
   values() {
     return this.#series.values();
   }
 
-  get(key) {
-    return this.#series.get(key);
+  /** Those that the hub sent last. */
+  current() {
+    return [...this.#series.values()].filter(({ frame }) => frame === this.lastSent);
   }
 
-  get size() {
-    return this.#series.size;
+  get(key) {
+    return this.#series.get(key);
   }
 
   #find(sample) {

@@ -27,8 +27,8 @@ export class SeriesTable {
   #current = 0;
   #arranged = { version: -1, at: 0 };
   #lines = [];
-  #above = el('td', { colspan: COLUMNS.length + 1 });
-  #below = el('td', { colspan: COLUMNS.length + 1 });
+  #above = el('td');
+  #below = el('td');
   #body = el('tbody');
   #table = el('table', { class: 'table series-table' });
   #scroller = el('div', { class: 'series-scroller panel' }, this.#table);
@@ -114,7 +114,7 @@ export class SeriesTable {
   }
 
   #arrange() {
-    this.#rows = arrange(this.#store.values(), this.#order);
+    this.#rows = arrange(this.#store.current(), this.#order);
     this.#arranged = { version: this.#store.version, at: performance.now() };
     this.#current = Math.min(this.#current, Math.max(0, this.#rows.length - 1));
     this.#table.setAttribute('aria-rowcount', String(this.#rows.length + 1));
@@ -181,12 +181,14 @@ export class SeriesTable {
       Home: 0,
       End: this.#rows.length - 1,
     }[event.key];
-    if (target === undefined) return;
+    if (target === undefined || this.#rows.length === 0) return;
     event.preventDefault();
     this.#current = Math.min(this.#rows.length - 1, Math.max(0, target));
     this.#reveal();
     this.#showRows();
-    this.#lines.find(({ row }) => row === this.#rows[this.#current])?.button.focus({ preventScroll: true });
+    const { button } = this.#lines.find(({ row }) => row === this.#rows[this.#current]);
+    button.focus({ preventScroll: true });
+    button.scrollIntoView({ block: 'nearest' });
   }
 
   /** Scrolls so far that the row of the keys is seen, below the head that stays. */

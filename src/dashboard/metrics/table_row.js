@@ -53,8 +53,6 @@ export class TableRow {
   #rename() {
     const { series, group } = this.#row;
     this.element.className = series ? 'row-series' : 'row-group';
-    for (const cell of this.#cells) cell.hidden = !series;
-    this.#nameCell.colSpan = series ? 1 : this.#cells.length + 1;
     if (series) {
       this.element.dataset.series = series.key;
       this.#button.removeAttribute('aria-expanded');
@@ -68,7 +66,16 @@ export class TableRow {
       this.#button.removeAttribute('aria-pressed');
       this.#button.removeAttribute('title');
       write(this.#parts.name, visible(group));
+      this.#empty();
     }
+  }
+
+  /** A group has no values of its own. */
+  #empty() {
+    const { type, unit, value, rate, canvas } = this.#parts;
+    for (const cell of [type, unit, value, rate]) write(cell, '');
+    value.removeAttribute('title');
+    canvas.width = 0;
   }
 
   #showGroup({ size, isOpen }) {

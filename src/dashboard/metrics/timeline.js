@@ -23,7 +23,7 @@ export class Timeline {
   }
 
   time(frame) {
-    return frame >= this.oldest && frame <= this.current ? this.#times[frame % KEPT_FRAMES] : NaN;
+    return frame !== null && frame >= this.oldest && frame <= this.current ? this.#times[frame % KEPT_FRAMES] : NaN;
   }
 
   /** The first frame that is not before this time; one after the latest, if all are. */

@@ -56,7 +56,7 @@ class MetricsView {
       isCharted: (series) => this.#isCharted(series),
       tools: el('div', { class: 'control' }, el('label', { for: 'series-target' }, 'A click adds to'), this.#target),
     });
-    this.#welcome = new Welcome(shell);
+    this.#welcome = new Welcome();
     const bar = el('header', { class: 'metrics-bar' }, el('h1', { class: 'visually-hidden' }, 'Metrics'), this.#picker.element, this.#interval.element, el('div', { class: 'control' }, el('label', { for: 'window' }, 'Window'), this.#window));
     root.append(bar, this.#note, this.#charts, this.#welcome.element, this.#table.element);
     this.#listen();
@@ -82,7 +82,7 @@ class MetricsView {
   }
 
   #listen() {
-    source.addEventListener('frame', () => this.#redraw.request());
+    for (const kind of ['frame', 'state']) source.addEventListener(kind, () => this.#redraw.request());
     source.addEventListener('state', () => this.#isShown && this.#tellState());
     this.#crosshair.addEventListener('change', () => this.#redraw.request());
     theme.addEventListener('change', () => this.#redraw.request());
@@ -124,7 +124,7 @@ class MetricsView {
   /** Charts the series of a row, or takes it off the charts again. */
   #pick(series) {
     const { charts } = this.#request;
-    const pattern = exactPattern(series, source.store.values());
+    const pattern = exactPattern(series, source.store.current());
     const name = fullName(series);
     if (charts.some((patterns) => patterns.includes(pattern))) {
       const without = charts.map((patterns) => patterns.filter((other) => other !== pattern));
