@@ -2,7 +2,7 @@
 // and loses nothing by it.
 
 import { Connection } from '../connection.js';
-import { count, duration } from '../format.js';
+import { count, duration, visible } from '../format.js';
 import { events, idOf } from './frame.js';
 import { Waiting, idBefore } from './pause.js';
 import { Sampling } from './sampling.js';
@@ -168,6 +168,7 @@ export class Stream {
     this.state = state;
     if (state.phase === 'waiting' && this.#hasBeenOpen) this.#interrupted('lost', LOST);
     else if (state.phase === 'open' && this.#lost) this.#reconnected();
+    else if (state.problem && this.#lost?.row) this.#lost.row.text = `${this.#lost.cause}; ${visible(state.problem.detail)}`;
     this.#hasBeenOpen ||= state.phase === 'open';
     this.#changed();
   }

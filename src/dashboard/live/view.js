@@ -35,6 +35,7 @@ class LiveView {
     { key: 'Escape', label: 'Close', run: () => this.side.close() },
     { key: 'g', label: 'Oldest row', run: () => this.#move(-Infinity) },
     { key: 'G', label: 'Newest row, and follow', run: () => this.#move(Infinity) },
+    // The panel takes these itself; here they are listed.
     { key: 'f', label: 'In an event: only events with this value', run: () => {} },
     { key: 'n', label: 'In an event: hide events with this value', run: () => {} },
   ];
