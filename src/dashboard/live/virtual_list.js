@@ -18,9 +18,10 @@ export class VirtualList {
   #frame = 0;
   #height = 24;
   #viewport = 0;
-  /** Where the scroll was, and which row was the oldest, when it was last drawn. */
+  /** Where the scroll was, which row was the oldest, and how high the line above it, when it was last drawn. */
   #scrolled = 0;
   #first = 0;
+  #lastHead = 0;
   #timeWidth = 8;
   #changed;
   selected = null;
@@ -171,8 +172,9 @@ export class VirtualList {
     if (rows.dropped > 0) this.#top.textContent = `${count(rows.dropped)} older ${rows.dropped === 1 ? 'event is' : 'events are'} no longer kept in this page`;
     let top = this.#scrolled;
     if (this.following) top = Math.max(0, this.#total - this.#viewport);
-    else if (rows.first !== this.#first) top = Math.max(0, top - (rows.first - this.#first) * this.#height);
+    else if (rows.first !== this.#first) top = Math.max(0, top + this.#head - this.#lastHead - (rows.first - this.#first) * this.#height);
     this.#first = rows.first;
+    this.#lastHead = this.#head;
     if (top === this.#scrolled && top === this.element.scrollTop) return;
     this.element.scrollTop = top;
     this.#scrolled = this.element.scrollTop;
