@@ -11,16 +11,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::{HeaderMap, StatusCode};
 
 use rate::{Excess, Rate};
+use sources::Sources;
 
 use crate::access::{Access, Admission, Asking, Cors, Denial, Grant, Scope};
+use crate::peer::PeerAddress;
 use crate::reply::Problem;
 use crate::signature::{self, WebhookKeys};
 use crate::watched_file::Reloaded;
 
 pub(crate) use body::{Incoming, unknown_type};
+pub(crate) use sources::{Account, Brought, Source, Via};
 
 mod body;
 mod rate;
+mod sources;
 
 /// How long a request waits for others to finish before it is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -173,8 +177,11 @@ pub(crate) struct Intake {
     pages: Arc<Semaphore>,
     item_rate: Option<Arc<Rate>>,
     byte_rate: Option<Arc<Rate>>,
+    sources: Arc<Sources>,
     /// Whose token it is for. None if nobody has one.
     holder: Option<SmolStr>,
+    /// Who brings what this takes, where that is somebody.
+    source: Option<Arc<Source>>,
 }
 
 impl Intake {
@@ -190,7 +197,9 @@ impl Intake {
             item_rate: Rate::new(limits.max_items_per_second, "items").map(Arc::new),
             byte_rate: Rate::new(limits.max_bytes_per_second, "bytes").map(Arc::new),
             limits,
+            sources: Arc::default(),
             holder: None,
+            source: None,
             webhook_keys: options.webhook_keys.clone(),
             access: options.access.clone(),
             body_bytes,
@@ -270,6 +279,30 @@ impl Intake {
     /// The same for whoever signs what they send, all of them together.
     pub(crate) fn on_behalf_of_signers(&self) -> Self {
         Self { holder: Some(SmolStr::new_static(signature::HEADER)), ..self.clone() }
+    }
+
+    /// The same for what one request brings.
+    pub(crate) fn brought_by(
+        self,
+        peer: Option<PeerAddress>,
+        headers: &HeaderMap,
+        via: Via,
+    ) -> Self {
+        let address = peer.map(|PeerAddress(address)| address);
+        let source = Source::new(address, self.holder.clone(), headers, via);
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// Notes what has been brought.
+    pub(crate) fn note(&self, brought: Brought) {
+        if let Some(source) = &self.source {
+            self.sources.note(source, brought, Timestamp::now());
+        }
+    }
+
+    /// Who has brought something lately.
+    pub(crate) fn sources(&self) -> Vec<Account> {
+        self.sources.list()
     }
 
     /// Refuses more items than the holder of a token may bring.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use telemetry_hub_actors::{IngestError, NewEvent};
 
 use crate::error_chain::error_chain;
-use crate::intake::{Intake, REJECTED};
+use crate::intake::{Brought, Intake, REJECTED};
 use crate::reply::Problem;
 
 use context::{Context, ResourceContext};
@@ -125,6 +125,8 @@ pub(crate) async fn accept(
         intake.hub.ingest(events.good).await?;
     }
     drop(turn);
+    let Outcome { accepted, rejected, .. } = outcome;
+    intake.note(Brought { bytes: body.len(), accepted, rejected });
     if outcome.accepted == 0 && outcome.rejected > 0 {
         let detail = format!("all {} rejected: {}", outcome.rejected, outcome.reasons());
         return Err(Problem::bad_request(detail));

@@ -12,7 +12,7 @@ use warp::http::{HeaderMap, Method};
 use warp::{Filter, Reply};
 
 use crate::access::{Admission, Asking, Grant, Host, Scope, Session};
-use crate::intake::{Incoming, Intake, RouteOptions};
+use crate::intake::{Incoming, Intake, RouteOptions, Via};
 use crate::peer::PeerAddress;
 use crate::reply::{self, HttpResponse, Problem};
 
@@ -22,6 +22,7 @@ mod health;
 mod live;
 mod metrics;
 mod otlp;
+mod sources;
 mod subscribers;
 mod tickets;
 
@@ -71,6 +72,7 @@ pub(crate) fn all(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let posts = posts.or(otlp::post(intake)).unify();
     let health = health::healthz(hub).or(health::readyz(hub)).unify();
     let views = metrics::scrape(intake).or(subscribers::all(intake)).unify();
+    let views = views.or(sources::list(intake)).unify();
     let views = views.or(tickets::tickets(intake)).unify();
     let all = live.or(posts).unify().or(health).unify().or(views).unify();
     all.or(dashboard::files()).unify().boxed()
@@ -163,17 +165,19 @@ fn admit(
     Ok(Admitted { intake: intake.on_behalf_of(&grant), grant, session, peer })
 }
 
-/// Whoever sends something that can be signed: if they did, and show no token, it is the signature that will tell.
-fn sender(intake: &Intake) -> BoxedFilter<(Result<Intake, Problem>,)> {
+/// Whoever brings something. Events can be signed: if they are, and no token is shown, it is the signature that will tell.
+fn sender(intake: &Intake, via: Via) -> BoxedFilter<(Result<Intake, Problem>,)> {
     let intake = intake.clone();
-    let check = move |host: Host, headers: HeaderMap| {
-        if intake.awaits_signature(&headers) {
-            return Ok(intake.on_behalf_of_signers());
-        }
-        let asking = Asking { host: &host, headers: &headers, stream: None };
-        Ok(intake.on_behalf_of(&intake.authorize(asking, Scope::Ingest)?.grant))
+    let check = move |host: Host, headers: HeaderMap, peer: Option<PeerAddress>| {
+        let admitted = if via == Via::Events && intake.awaits_signature(&headers) {
+            intake.on_behalf_of_signers()
+        } else {
+            let asking = Asking { host: &host, headers: &headers, stream: None };
+            intake.on_behalf_of(&intake.authorize(asking, Scope::Ingest)?.grant)
+        };
+        Ok(admitted.brought_by(peer, &headers, via))
     };
-    host().and(warp::header::headers_cloned()).map(check).boxed()
+    host().and(warp::header::headers_cloned()).and(warp::ext::optional()).map(check).boxed()
 }
 
 /// Whom a request takes this server for.

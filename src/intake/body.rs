@@ -214,6 +214,11 @@ impl Intake {
 }
 
 impl Body {
+    /// In bytes, decompressed.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The JSON of each item: one a line, or what `split` finds in the whole.
     pub(crate) fn items(
         &self,

@@ -17,7 +17,7 @@ use warp::http::{Method, Request, Response};
 
 use super::{Encoding, Signal, accept, answer};
 use crate::access::{Asking, Host, Scope};
-use crate::intake::{Incoming, Intake, Trust};
+use crate::intake::{Incoming, Intake, Trust, Via};
 use crate::reply::Problem;
 
 /// Whether a request is gRPC.
@@ -45,7 +45,10 @@ pub(crate) async fn call(
     let host = Host::of(request.uri(), request.headers());
     let asking = Asking { host: &host, headers: request.headers(), stream: None };
     let intake = match intake.authorize(asking, Scope::Ingest) {
-        Ok(admission) => intake.on_behalf_of(&admission.grant),
+        Ok(admission) => {
+            let peer = request.extensions().get().copied();
+            intake.on_behalf_of(&admission.grant).brought_by(peer, request.headers(), Via::Otlp)
+        }
         Err(problem) => return refused(&intake, problem).into_http(),
     };
     let limit = intake.limits.max_body_bytes;

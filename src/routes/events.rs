@@ -8,7 +8,7 @@ use warp::filters::BoxedFilter;
 
 use super::{incoming, respond, sender, writable};
 use crate::error_chain::error_chain;
-use crate::intake::{Incoming, Intake};
+use crate::intake::{Brought, Incoming, Intake, Via};
 use crate::reply::{self, HttpResponse, ItemError, Problem};
 
 /// How many rejected items are told one by one; the count is always exact.
@@ -19,7 +19,7 @@ const ITEMS_AT_A_TIME: usize = 256;
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "events").boxed();
-    let route = incoming().and(sender(intake)).then(
+    let route = incoming().and(sender(intake, Via::Events)).then(
         async |incoming: Incoming, intake: Result<Intake, Problem>| {
             respond(accept(incoming, intake).await)
         },
@@ -45,6 +45,7 @@ async fn accept(
         intake.hub.ingest(events).await?;
     }
     drop(turn);
+    intake.note(batch.brought(body.size(), accepted));
     batch.answer(accepted)
 }
 
@@ -99,6 +100,11 @@ impl<T> Batch<T> {
         if self.errors.len() < MAX_TOLD_ERRORS {
             self.errors.push(ItemError { index, error: error_chain(error) });
         }
+    }
+
+    /// What it comes to, out of a body of this size.
+    pub(crate) fn brought(&self, bytes: usize, accepted: usize) -> Brought {
+        Brought { bytes, accepted, rejected: self.rejected }
     }
 
     /// 200 if anything was accepted or nothing was sent; 400 if all was bad.

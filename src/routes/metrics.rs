@@ -8,17 +8,17 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
 use super::events::Batch;
-use super::{Admitted, admitted, incoming, readable, respond, writable};
+use super::{Admitted, admitted, incoming, readable, respond, sender, writable};
 use crate::access::Scope;
-use crate::intake::{Incoming, Intake};
+use crate::intake::{Incoming, Intake, Via};
 use crate::prometheus;
 use crate::reply::{self, HttpResponse, Problem};
 
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics").boxed();
-    let route = incoming().and(admitted(intake, Scope::Ingest)).then(
-        async |incoming: Incoming, admitted: Result<Admitted, Problem>| {
-            respond(accept(incoming, admitted).await)
+    let route = incoming().and(sender(intake, Via::Metrics)).then(
+        async |incoming: Incoming, intake: Result<Intake, Problem>| {
+            respond(accept(incoming, intake).await)
         },
     );
     writable(path, route.boxed())
@@ -58,9 +58,9 @@ enum MetricError {
 
 async fn accept(
     incoming: Incoming,
-    admitted: Result<Admitted, Problem>,
+    intake: Result<Intake, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let intake = &admitted?.intake;
+    let intake = &intake?;
     let body = incoming.read(intake).await?;
     let _turn = intake.turn_to_parse().await?;
     intake.check_ready()?;
@@ -77,6 +77,7 @@ async fn accept(
     intake.spend_items(items.len())?;
     let batch = Batch::read(items, 0, record, |()| 0).await?;
     let accepted = batch.good.len();
+    intake.note(batch.brought(body.size(), accepted));
     batch.answer(accepted)
 }
 

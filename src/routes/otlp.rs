@@ -3,9 +3,8 @@
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::{Admitted, admitted, incoming, writable};
-use crate::access::Scope;
-use crate::intake::{Incoming, Intake, unknown_type};
+use super::{incoming, sender, writable};
+use crate::intake::{Incoming, Intake, Via, unknown_type};
 use crate::otlp::{self, Encoding, Signal};
 use crate::reply::{HttpResponse, Problem};
 
@@ -24,20 +23,20 @@ fn export(
     intake: &Intake,
 ) -> BoxedFilter<(HttpResponse,)> {
     let route = incoming()
-        .and(admitted(intake, Scope::Ingest))
-        .then(move |incoming: Incoming, admitted| answer(signal, incoming, admitted));
+        .and(sender(intake, Via::Otlp))
+        .then(move |incoming: Incoming, sender| answer(signal, incoming, sender));
     writable(path, route.boxed())
 }
 
 async fn answer(
     signal: Option<Signal>,
     incoming: Incoming,
-    admitted: Result<Admitted, Problem>,
+    sender: Result<Intake, Problem>,
 ) -> HttpResponse {
     // Who sends something else is answered in JSON, which people can read.
     let encoding = encoding(&incoming);
     let answered = encoding.as_ref().copied().unwrap_or(Encoding::Json);
-    match read(signal, encoding, incoming, admitted).await {
+    match read(signal, encoding, incoming, sender).await {
         Ok((signal, outcome)) => otlp::respond(signal, answered, Ok(outcome)),
         Err(problem) => otlp::respond(signal.unwrap_or(Signal::Logs), answered, Err(problem)),
     }
@@ -47,9 +46,9 @@ async fn read(
     signal: Option<Signal>,
     encoding: Result<Encoding, Problem>,
     incoming: Incoming,
-    admitted: Result<Admitted, Problem>,
+    sender: Result<Intake, Problem>,
 ) -> Result<(Signal, otlp::Outcome), Problem> {
-    let intake = &admitted?.intake;
+    let intake = &sender?;
     let encoding = encoding?;
     let body = incoming.read_bytes(intake).await?;
     let (bytes, _room) = body.into_parts();

@@ -62,6 +62,7 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
         ("/api/telemetry/metrics/live", "GET, HEAD"),
         ("/", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
+        ("/api/telemetry/sources", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
         ("/metrics", "GET, HEAD"),
         ("/api/telemetry/events", "POST"),

@@ -27,6 +27,7 @@ mod own_logs;
 mod program;
 mod recorded;
 mod recorded_otlp;
+mod sources;
 mod streams;
 mod subscribers;
 mod systemd;
