@@ -29,7 +29,8 @@ mod tickets;
 /// Every route of a hub, for a host that is built on warp 0.4.
 ///
 /// A path that is not the hub's is rejected, so that [`or`](Filter::or) leads on to the host's own routes, before or behind;
-/// what fails on the hub's own paths is answered here, as a problem (RFC 9457), and never reaches the host's `recover`.
+/// what fails on the hub's own paths is answered here, as a problem (RFC 9457), and never reaches the host's `recover`. At their root is
+/// the dashboard: a host with a page of its own there puts that before them.
 ///
 /// ```
 /// use telemetry_hub::actors::{HubConfig, HubHandle};

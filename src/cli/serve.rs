@@ -111,6 +111,7 @@ fn welcome(server: &Server) -> String {
     let mut text = format!(
         "telemetry-hub {version} on {scheme}://{address}
 
+  look     {hub} in a browser
   watch    curl -N '{hub}/api/telemetry/traces/live'
   filter   curl -N '{hub}/api/telemetry/traces/live?level=warn&remote-ip=10.0.0.0/8'
   metrics  curl -N '{hub}/api/telemetry/metrics/live?interval=1'
