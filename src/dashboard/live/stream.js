@@ -8,9 +8,9 @@ import { Waiting, idBefore } from './pause.js';
 import { Sampling } from './sampling.js';
 
 const GAPS = {
-  slow: (missed) => `${missed} missed: this page could not keep up`,
-  expired: (missed) => `${missed} missed here: the hub no longer has them`,
-  restart: (missed) => `${missed} missed: the hub was restarted`,
+  slow: 'this page could not keep up',
+  expired: 'the hub no longer has them',
+  restart: 'the hub was restarted',
 };
 
 const LOST = 'The connection was lost';
@@ -23,6 +23,8 @@ const ENDS = {
   'closed-by-admin': 'The hub ended the stream: somebody closed it',
   limit: 'The hub ended the stream: a limit is reached',
 };
+
+const numberOf = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
 
 export class Stream {
   #connection;
@@ -139,8 +141,8 @@ export class Stream {
 
   #showGap({ reason, missed, to }) {
     this.missed += missed ?? 0;
-    const number = missed === null ? 'Some events may be' : `${count(missed)} ${missed === 1 ? 'event' : 'events'}`;
-    this.#rows.addNote('gap', reason, (GAPS[reason] ?? GAPS.slow)(number));
+    const what = missed === null ? 'Some events may be missing here' : `${numberOf(missed, 'event')} missed`;
+    this.#rows.addNote('gap', reason, `${what}: ${GAPS[reason] ?? reason}`);
     this.#lastId = to ?? this.#lastId;
   }
 
@@ -153,9 +155,8 @@ export class Stream {
   }
 
   #sayWhatWasReplayed(replayed, isFirst) {
-    const what = replayed === 1 ? '1 event' : `${count(replayed)} events`;
-    if (isFirst && replayed > 0) this.#rows.addNote('note', 'caught-up', `${replayed === 1 ? '1 earlier event' : `${count(replayed)} earlier events`} above; live from here on`);
-    else if (!isFirst && replayed > 0) this.#rows.addNote('note', 'caught-up', `${what} of the meantime above; live from here on`);
+    if (isFirst && replayed > 0) this.#rows.addNote('note', 'caught-up', `${numberOf(replayed, 'earlier event')} above; live from here on`);
+    else if (!isFirst && replayed > 0) this.#rows.addNote('note', 'caught-up', `Caught up with ${numberOf(replayed, 'event')}; live from here on`);
     else if (!isFirst && !this.#resuming) this.#rows.addNote('note', 'caught-up', 'Nothing came meanwhile; live from here on');
   }
 
