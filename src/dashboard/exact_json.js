@@ -1,10 +1,10 @@
 // JSON whose numbers keep their digits: JavaScript's own would make 9007199254740993 end in 2, and 1.0 a 1.
 
-const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 /** What stands for such a number until the text has been parsed: no other string can begin so, as their own U+E000 is doubled. */
 const MARK = '\u{e000}';
-const ESCAPED_MARK = /\\u[eE]000/g;
+const ESCAPE_OR_MARK = /\\(?:u[0-9a-fA-F]{4}|.)|\ue000/g;
 
 /** A number that would change its digits as one of JavaScript's. */
 export class ExactNumber {
@@ -32,11 +32,15 @@ export function parse(text) {
       return `"${MARK}${token}"`;
     }
     if (!token.includes(MARK) && !token.includes('\\u')) return token;
-    const escaped = token.replace(ESCAPED_MARK, MARK).replaceAll(MARK, MARK + MARK);
+    const escaped = token.replace(ESCAPE_OR_MARK, (part) => (isMark(part) ? MARK + MARK : part));
     isMarked ||= escaped !== token;
     return escaped;
   });
   return isMarked ? unmark(JSON.parse(marked)) : JSON.parse(text);
+}
+
+function isMark(part) {
+  return part === MARK || part.toLowerCase() === '\\ue000';
 }
 
 function unmark(value) {
