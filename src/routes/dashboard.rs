@@ -3,11 +3,14 @@
 //!
 //! The page is anybody's: it holds nothing, and asks for what it shows as everybody does.
 
+use async_compression::tokio::write::GzipEncoder;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use tokio::io::AsyncWriteExt;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderMap,
+    HeaderValue, IF_NONE_MATCH, VARY,
 };
 use warp::{Filter, Rejection};
 
@@ -34,7 +37,7 @@ pub(crate) fn files() -> BoxedFilter<(HttpResponse,)> {
     let file = name().and_then(async |name: String| find(&name)).boxed();
     let method = warp::get().or(warp::head()).unify();
     let read = file.clone().and(method).and(warp::header::headers_cloned());
-    let read = read.map(|file: Named, headers: HeaderMap| show(&file, &headers));
+    let read = read.then(async |file: Named, headers: HeaderMap| show(&file, &headers).await);
     let wrong = file.map(|_| reply::method_not_allowed("GET, HEAD"));
     read.or(wrong).unify().boxed()
 }
@@ -54,12 +57,15 @@ fn find(name: &str) -> Result<Named, Rejection> {
 }
 
 /// A file, unless the browser has it: it may keep it, and asks each time whether it is still good.
-fn show((name, file): &Named, headers: &HeaderMap) -> HttpResponse {
+async fn show((name, file): &Named, headers: &HeaderMap) -> HttpResponse {
+    let is_small = takes_gzip(headers);
     let hash = const_hex::encode(file.metadata.sha256_hash());
-    let tag = HeaderValue::try_from(format!("\"{hash}\"")).expect("hexadecimal digits");
-    let is_known = headers.get(IF_NONE_MATCH) == Some(&tag);
-    let (status, body) = if is_known {
+    let form = if is_small { "-gzip" } else { "" };
+    let tag = HeaderValue::try_from(format!("\"{hash}{form}\"")).expect("hexadecimal digits");
+    let (status, body) = if headers.get(IF_NONE_MATCH) == Some(&tag) {
         (StatusCode::NOT_MODIFIED, Vec::new())
+    } else if is_small {
+        (StatusCode::OK, compressed(&file.data).await)
     } else {
         (StatusCode::OK, file.data.to_vec())
     };
@@ -68,7 +74,24 @@ fn show((name, file): &Named, headers: &HeaderMap) -> HttpResponse {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(ETAG, tag);
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if is_small {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     answer
+}
+
+/// Browsers do, and say so plainly: weights (RFC 9110, section 12.4.2) are for others, who get the files as they are.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.split(',').any(|coding| coding.trim() == "gzip"))
+}
+
+async fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzipEncoder::new(Vec::new());
+    encoder.write_all(bytes).await.expect("memory takes all");
+    encoder.shutdown().await.expect("memory takes all");
+    encoder.into_inner()
 }
 
 /// By the end of its name.

@@ -1,7 +1,10 @@
 //! The dashboard's files, as a browser asks for them. What the page does with them is tested in a browser.
 
+use async_compression::tokio::bufread::GzipDecoder;
 use telemetry_hub::HubService;
 use telemetry_hub::actors::{HubConfig, HubHandle};
+
+use tokio::io::AsyncReadExt;
 
 use crate::harness::TestServer;
 
@@ -60,6 +63,19 @@ async fn a_browser_that_has_a_file_is_told_so() {
     let again = again.header("if-none-match", tag).send().await.unwrap();
     assert_eq!(again.status(), 304);
     assert_eq!(again.bytes().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_browser_gets_it_compressed() {
+    let server = TestServer::start().await;
+    let request = server.client.get(format!("{}/app.js", server.base));
+    let answer = request.header("accept-encoding", "gzip, deflate, br, zstd").send().await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    let compressed = answer.bytes().await.unwrap();
+    let mut text = String::new();
+    GzipDecoder::new(&compressed[..]).read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, server.get("/app.js").await.text().await.unwrap());
+    assert!(compressed.len() * 2 < text.len());
 }
 
 #[tokio::test]
