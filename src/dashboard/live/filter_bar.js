@@ -189,7 +189,7 @@ export class FilterBar {
 const PLACEHOLDER = 'Filter: text, or key=value';
 
 function levelLabel(level) {
-  return level === 'fatal' ? 'FATAL' : `${level.toUpperCase()} and above`;
+  return level === 'fatal' ? 'FATAL' : `≥ ${level.toUpperCase()}`;
 }
 
 function faultText({ parameter, detail, title }) {
