@@ -3,7 +3,9 @@
 import { el } from '../dom.js';
 import { age, quantity, rate, visible } from '../format.js';
 import { UNKNOWN, digits } from '../metrics/amount.js';
+import { write } from '../metrics/redraw.js';
 import { ask, excuse, isDenied } from './ask.js';
+import { KeyedRows } from './keyed_rows.js';
 import { Pace } from './pace.js';
 
 const MOST_SHOWN = 200;
@@ -23,6 +25,7 @@ export class Sources {
   #items = new Pace();
   #bytes = new Pace();
   #body = el('tbody');
+  #rows = new KeyedRows(this.#body, (source) => new SourceRow(source));
   #table = el('div', { class: 'hub-table', tabindex: '0', role: 'group', 'aria-label': 'Sources', hidden: true }, el('table', { class: 'table sources-table' }, el('thead', {}, el('tr', {}, HEADS.map(([label, kind]) => el('th', { scope: 'col', class: kind }, label)))), this.#body));
   #note = el('p', { class: 'hub-empty sources-note' }, 'Asking who sends.');
   #count = el('p', { class: 'hub-count' });
@@ -47,11 +50,12 @@ export class Sources {
     if (sources.length === 0) return this.#say('Nobody has sent anything yet. The Live and Metrics views have a line to copy.');
     const totals = (member) => sources.map((source) => [keyOf(source), Number(source[member])]);
     const [items, bytes] = [this.#items.take(totals('items')), this.#bytes.take(totals('bytes'))];
-    const sorted = sources.toSorted((one, other) => (items.get(keyOf(other)) ?? 0) - (items.get(keyOf(one)) ?? 0) || Date.parse(other.lastSeen) - Date.parse(one.lastSeen));
+    // By what came in all: by what comes now, rows would change places at every look.
+    const sorted = sources.toSorted((one, other) => Number(other.items) - Number(one.items));
     this.#note.hidden = true;
     this.#table.hidden = false;
-    this.#count.textContent = sources.length > MOST_SHOWN ? `the first ${MOST_SHOWN} of ${sources.length}` : String(sources.length);
-    this.#body.replaceChildren(...sorted.slice(0, MOST_SHOWN).map((source) => row(source, items.get(keyOf(source)), bytes.get(keyOf(source)))));
+    write(this.#count, sources.length > MOST_SHOWN ? `the first ${MOST_SHOWN} of ${sources.length}` : String(sources.length));
+    this.#rows.show(sorted.slice(0, MOST_SHOWN).map((source) => [keyOf(source), { ...source, itemRate: items.get(keyOf(source)), byteRate: bytes.get(keyOf(source)) }]));
   }
 }
 
@@ -59,17 +63,26 @@ function keyOf({ address, name, agent, via }) {
   return JSON.stringify([address, name, agent, via]);
 }
 
-function row(source, items, bytes) {
-  const number = (text, kind = '') => el('td', { class: `number ${kind}` }, text);
-  const cells = [
-    el('th', { scope: 'row' }, el('span', { class: 'source-name' }, visible(source.name ?? source.address)), el('span', { class: 'source-agent' }, visible([source.name ? source.address : null, source.agent].filter(Boolean).join(' · ')))),
-    el('td', {}, VIAS[source.via] ?? visible(source.via)),
-    number(items === null ? UNKNOWN : rate(items)),
-    number(bytes === null ? UNKNOWN : `${quantity(bytes, 'By')}/s`),
-    number(digits(source.items)),
-    number(digits(source.rejected), source.rejected > 0 ? 'is-bad' : ''),
-    number(digits(source.requests)),
-    el('td', { class: 'number', title: `since ${visible(source.since)}` }, `${age(source.lastSeen)} ago`),
-  ];
-  return el('tr', { 'data-address': source.address, 'data-via': source.via }, cells);
+class SourceRow {
+  #cells = Array.from({ length: 6 }, () => el('td', { class: 'number' }));
+
+  constructor({ address, name, agent, via }) {
+    const more = visible([name ? address : null, agent].filter(Boolean).join(' · '));
+    const who = el('th', { scope: 'row' }, el('span', { class: 'source-name' }, visible(name ?? address)), el('span', { class: 'source-agent', title: more }, more || 'no user agent'));
+    this.element = el('tr', { 'data-address': address, 'data-via': via }, who, el('td', {}, VIAS[via] ?? visible(via)), this.#cells);
+  }
+
+  show({ items, itemRate, byteRate, rejected, requests, since, lastSeen }) {
+    const texts = [
+      itemRate === null ? UNKNOWN : rate(itemRate),
+      byteRate === null ? UNKNOWN : `${quantity(byteRate, 'By')}/s`,
+      digits(items),
+      digits(rejected),
+      digits(requests),
+      `${age(lastSeen)} ago`,
+    ];
+    texts.forEach((text, index) => write(this.#cells[index], text));
+    this.#cells[3].classList.toggle('is-bad', Number(rejected) > 0);
+    this.#cells[5].title = `since ${visible(since)}`;
+  }
 }

@@ -6,6 +6,7 @@ import { digits } from '../metrics/amount.js';
 import { write } from '../metrics/redraw.js';
 import { ask, excuse, isDenied } from './ask.js';
 import { EndDialog } from './end_dialog.js';
+import { KeyedRows } from './keyed_rows.js';
 
 const PAGE = 100;
 const PATH = 'api/telemetry/subscribers';
@@ -23,8 +24,8 @@ const HEADS = [
 export class Subscribers {
   #shell;
   #dialog = new EndDialog();
-  #rows = new Map();
   #body = el('tbody');
+  #rows = new KeyedRows(this.#body, (subscriber) => new SubscriberRow(subscriber, () => this.#end(subscriber)));
   #note = el('p', { class: 'hub-empty subscribers-note' }, 'Asking who watches.');
   #count = el('p', { class: 'hub-count' });
   #table;
@@ -71,24 +72,7 @@ export class Subscribers {
     this.#pager.hidden = this.#pages.length === 1 && next === null;
     this.#earlier.disabled = this.#pages.length === 1;
     this.#later.disabled = next === null;
-    this.#list(subscribers);
-  }
-
-  /** Rows stay who they are, so that the focus stays where it is. */
-  #list(subscribers) {
-    const rows = new Map(subscribers.map((subscriber) => [String(subscriber.id), this.#rows.get(String(subscriber.id)) ?? this.#row(subscriber)]));
-    for (const subscriber of subscribers) rows.get(String(subscriber.id)).show(subscriber);
-    for (const [id, row] of this.#rows) if (!rows.has(id)) row.element.remove();
-    let place = this.#body.firstElementChild;
-    for (const { element } of rows.values()) {
-      if (element === place) place = place.nextElementSibling;
-      else this.#body.insertBefore(element, place);
-    }
-    this.#rows = rows;
-  }
-
-  #row(subscriber) {
-    return new SubscriberRow(subscriber, () => this.#end(subscriber));
+    this.#rows.show(subscribers.map((subscriber) => [String(subscriber.id), subscriber]));
   }
 
   #turn(step) {
@@ -103,7 +87,7 @@ export class Subscribers {
     const answer = await ask(`${PATH}/${subscriber.id}`, { method: 'DELETE' });
     const outcome = { 204: `The stream of ${who} was ended.`, 404: `${who} had gone already.` }[answer.status];
     this.#shell.announce(outcome ?? excuse(answer, 'who watches'));
-    const place = [...this.#rows.keys()].indexOf(String(subscriber.id));
+    const place = this.#rows.indexOf(String(subscriber.id));
     await this.poll();
     this.#focusRow(place);
   }
@@ -135,7 +119,8 @@ class SubscriberRow {
   }
 
   show({ state, since, sent, missed, queued, queuedBytes, lag }) {
-    const { cells, text } = { cells: this.#cells, text: { since: age(since), sent: digits(sent), missed: digits(missed), queued: digits(queued), lag: Number(lag) > 0 ? duration(Number(lag) * 1000) : '0 s' } };
+    const cells = this.#cells;
+    const text = { since: age(since), sent: digits(sent), missed: digits(missed), queued: digits(queued), lag: Number(lag) > 0 ? duration(Number(lag) * 1000) : '0 s' };
     for (const [name, cell] of Object.entries(cells)) write(cell, text[name]);
     cells.since.title = visible(since);
     cells.queued.title = queuedBytes === null ? '' : quantity(queuedBytes, 'By');

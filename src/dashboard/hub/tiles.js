@@ -6,7 +6,6 @@ import { UNKNOWN, digits } from '../metrics/amount.js';
 import { write } from '../metrics/redraw.js';
 import { drawSparkline } from '../metrics/sparkline.js';
 
-const SPARKLINE = { width: 132, height: 28 };
 const cores = (value) => `${value === 0 ? 0 : value.toFixed(value < 0.1 ? 3 : value < 10 ? 2 : 1)} cores`;
 
 /** `worry`: a value other than zero is bad news. */
@@ -14,10 +13,10 @@ const TILES = [
   { id: 'hub.events.received', label: 'Events received', worry: false },
   { id: 'hub.events.delivered', label: 'Events delivered', worry: false },
   { id: 'hub.events.missed', label: 'Events missed', worry: true },
-  { id: 'queue.count', label: 'Queue', written: (value) => count(value), note: 'events not handed over yet' },
+  { id: 'queue.count', label: 'Queue', written: (value) => count(value), note: 'not handed over yet' },
   { id: 'server.memory', label: 'Memory', written: (value) => quantity(value, 'By'), note: 'resident' },
   { id: 'server.cpu', label: 'CPU', written: cores, note: 'kept busy' },
-  { id: 'hub.subscribers', label: 'Subscribers', written: (value) => count(value), note: 'streams, events and metrics' },
+  { id: 'hub.subscribers', label: 'Subscribers', written: (value) => count(value), note: 'streams' },
   { id: 'server.uptime', label: 'Uptime', written: (value) => duration(Math.floor(value) * 1000), note: 'since the start', isPlain: true },
 ];
 
@@ -32,16 +31,18 @@ export class Tiles {
   }
 
   draw() {
-    for (const tile of this.#tiles) this.#draw(tile, this.#store.get(tile.id));
+    // All sizes first: to ask for one after something was written costs a layout.
+    const sizes = this.#tiles.map(({ canvas }) => ({ width: canvas.clientWidth, height: canvas.clientHeight }));
+    this.#tiles.forEach((tile, index) => this.#draw(tile, this.#store.get(tile.id), sizes[index]));
   }
 
-  #draw({ written, note, worry, isPlain, value, more, canvas }, series) {
+  #draw({ written, note, worry, isPlain, value, more, canvas }, series, size) {
     if (series === undefined) return;
     const isCounter = series.type === 'counter';
     const total = series.latest.value;
     write(value, isCounter ? (series.rate === null ? UNKNOWN : rate(series.rate)) : written(Number(total)));
     write(more, isCounter ? `${digits(total)} in all` : note);
     if (worry) value.parentElement.dataset.worry = String(series.rate > 0);
-    if (!isPlain) drawSparkline(canvas, SPARKLINE, series.history(series.columns[0]), this.#store.timeline);
+    if (!isPlain) drawSparkline(canvas, size, series.history(series.columns[0]), this.#store.timeline);
   }
 }

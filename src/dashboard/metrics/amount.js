@@ -1,5 +1,6 @@
 // How the values of series are written: short where they are compared, to the last digit where they are looked up.
 
+import { print } from '../exact_json.js';
 import { quantity, rate, visible } from '../format.js';
 
 const SCALED = new Set(['By', 'ns', 'us', 'ms', 's', 'min', 'h', 'd']);
@@ -59,7 +60,7 @@ export function measureName(unit) {
 /** Attributes as people read them. */
 export function attributesText(attributes) {
   if (attributes === null) return '';
-  const member = ([key, value]) => `${key}=${typeof value === 'object' && !('text' in (value ?? {})) ? JSON.stringify(value) : value}`;
+  const member = ([key, value]) => `${key}=${typeof value === 'string' ? value : print(value)}`;
   return visible(Object.entries(attributes).map(member).join(' '));
 }
 

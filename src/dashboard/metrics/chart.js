@@ -13,9 +13,10 @@ export class Chart {
   #size = { width: 0, height: 0 };
   #area = null;
   #model = null;
+  #isInSight = true;
 
-  /** `onresize` is called when it has to be drawn again. */
-  constructor(crosshair, onresize) {
+  /** `ondirty` is called when it has to be drawn again. */
+  constructor(crosshair, ondirty) {
     this.#crosshair = crosshair;
     this.element = el(
       'div',
@@ -36,14 +37,18 @@ export class Chart {
     );
     new ResizeObserver(([{ contentRect }]) => {
       this.#size = { width: contentRect.width, height: contentRect.height };
-      onresize();
+      ondirty();
+    }).observe(this.element);
+    new IntersectionObserver(([{ isIntersecting }]) => {
+      this.#isInSight = isIntersecting;
+      if (isIntersecting) ondirty();
     }).observe(this.element);
   }
 
   /** `told` says what is seen at the moment that is looked at. */
   draw(model, { label, told }) {
     this.#model = model;
-    this.#area = drawPlot(this.#canvas, this.#size, model);
+    if (this.#isInSight) this.#area = drawPlot(this.#canvas, this.#size, model);
     const { timeline } = model;
     const at = model.at ?? timeline.current;
     this.#set('aria-label', label);

@@ -11,6 +11,7 @@ const MOST_PANELS = 6;
 
 export class ChartCard {
   #parts;
+  #picker;
   #patterns = [];
   #panels = new Map();
   #version = -1;
@@ -22,9 +23,9 @@ export class ChartCard {
   /** `parts`: the `store`, the `crosshair`, the `redraw`; `onchange(patterns)` is called with what a person has made of them. */
   constructor(parts) {
     this.#parts = parts;
-    const picker = new Picker({ store: parts.store, label: 'Add series to this chart', placeholder: 'Add series', onpick: (pattern) => this.#add(pattern) });
+    this.#picker = new Picker({ store: parts.store, label: 'Add series to this chart', placeholder: 'Add series', onpick: (pattern) => this.#add(pattern) });
     const remove = el('button', { class: 'button-quiet card-remove', type: 'button', 'aria-label': 'Remove this chart', title: 'Remove this chart', on: { click: () => parts.onchange([]) } }, '×');
-    this.element = el('article', { class: 'chart-card panel' }, el('header', { class: 'card-header' }, this.#chips, picker.element, remove), this.#empty, this.#body, this.#more);
+    this.element = el('article', { class: 'chart-card panel' }, el('header', { class: 'card-header' }, this.#chips, this.#picker.element, remove), this.#empty, this.#body, this.#more);
   }
 
   get patterns() {
@@ -36,7 +37,10 @@ export class ChartCard {
     if (patterns.join() === this.#patterns.join()) return;
     this.#patterns = patterns;
     this.#version = -1;
+    const hadFocus = this.#chips.contains(document.activeElement);
     this.#chips.replaceChildren(...patterns.map((pattern) => this.#chip(pattern)));
+    // The chip that had it may be gone.
+    if (hadFocus) this.#picker.focus();
   }
 
   draw(window) {
@@ -53,7 +57,9 @@ export class ChartCard {
     const found = byMeasure(matching(this.#patterns, store.values()));
     const panels = found.slice(0, MOST_PANELS).map(([measure, series]) => [measure, { panel: this.#panel(measure, series[0]), series }]);
     this.#panels = new Map(panels);
-    this.#body.replaceChildren(...panels.map(([, { panel }]) => panel.element));
+    const elements = panels.map(([, { panel }]) => panel.element);
+    // To put them in again would take the focus from them.
+    if (elements.some((element, index) => element !== this.#body.children[index]) || elements.length !== this.#body.children.length) this.#body.replaceChildren(...elements);
     for (const [, { panel, series }] of panels) panel.assign(series);
     this.#empty.hidden = panels.length > 0;
     this.#empty.textContent = store.timeline.current < 0 ? 'Waiting for the hub.' : 'No series of these names yet. They appear here once somebody sends them.';

@@ -31,7 +31,10 @@ export class Legend {
     this.#head.replaceChildren(this.#when, ...heads);
     const rows = lines.map((line) => this.#row(line));
     this.#rows = new Map(rows.map((row) => [row.key, row]));
+    const focused = document.activeElement.closest('[data-series]')?.dataset.series;
+    const hadFocus = this.#body.contains(document.activeElement);
     this.#body.replaceChildren(...rows.map((row) => row.element));
+    if (hadFocus) this.#rows.get(focused)?.element.querySelector('button').focus();
   }
 
   /** `values(key)` gives the text of each column. */

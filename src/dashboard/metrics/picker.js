@@ -35,7 +35,7 @@ export class Picker {
       spellcheck: 'false',
       on: {
         input: () => this.#offer(),
-        focus: () => this.#offer(),
+        click: () => this.#offer(),
         blur: () => this.#close(),
         keydown: (event) => this.#press(event),
       },

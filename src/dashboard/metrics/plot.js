@@ -8,7 +8,7 @@ import { theme } from './theme.js';
 const BOTTOM = 20;
 const TOP = 10;
 const RIGHT = 10;
-const TICK_WIDTH = 76;
+const TICK_WIDTH = 66;
 const TICK_HEIGHT = 38;
 
 /**

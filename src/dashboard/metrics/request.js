@@ -6,6 +6,9 @@ import { parsePatterns } from './selection.js';
 /** What a newcomer sees: what the hub itself does. */
 const FIRST_CHARTS = [['hub.events.received', 'hub.events.delivered', 'hub.events.missed'], ['server.memory']];
 
+/** More than anybody can look at; each takes its time at every frame. */
+const MOST_CHARTS = 24;
+
 export const WINDOWS = { '1m': 60, '5m': 300, '15m': 900, '1h': 3600, all: Infinity };
 const DEFAULT_WINDOW = '5m';
 
@@ -13,7 +16,7 @@ export function readRequest(parameters) {
   const given = parameters.getAll('metrics');
   const window = parameters.get('window');
   return {
-    charts: given.length === 0 ? FIRST_CHARTS : given.map(parsePatterns).filter((patterns) => patterns.length > 0),
+    charts: given.length === 0 ? FIRST_CHARTS : given.map(parsePatterns).filter((patterns) => patterns.length > 0).slice(0, MOST_CHARTS),
     interval: parameters.get('interval') ?? DEFAULT_INTERVAL,
     window: Object.hasOwn(WINDOWS, window ?? '') ? window : DEFAULT_WINDOW,
   };

@@ -7,7 +7,7 @@ const KEYS = {
   name: (series) => series.key,
   type: (series) => series.type,
   unit: (series) => series.unit ?? '',
-  value: (series) => Number(series.total),
+  value: (series) => Number(series.total) || 0,
   rate: (series) => series.rate ?? -1,
 };
 

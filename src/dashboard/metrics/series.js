@@ -1,6 +1,6 @@
 // The series that the hub sends, each with what was said of it last and a bounded history.
 
-import { print } from '../exact_json.js';
+import { ExactNumber, print } from '../exact_json.js';
 import { History, KEPT_FRAMES, Timeline } from './timeline.js';
 
 /** So many series keep all frames; those beyond keep what a sparkline shows, until they are charted. */
@@ -126,12 +126,12 @@ export class SeriesStore {
   }
 }
 
-/** What tells a series from all others: its name, and its attributes. */
+/** What tells a series from all others: its name, and its attributes as JSON. */
 export function keyOf({ id, attributes }) {
-  return attributes ? id + writtenAttributes(attributes) : id;
+  return attributes ? id + print(Object.fromEntries(Object.entries(attributes).map(plain))) : id;
 }
 
-/** Attributes as JSON, with the digits that were sent. */
-export function writtenAttributes(attributes) {
-  return print(attributes);
+/** A fraction is written in one way, whether the frame took the slow parser or the fast one; whole numbers keep their digits. */
+function plain([key, value]) {
+  return [key, value instanceof ExactNumber && !/^-?\d+$/.test(value.text) ? Number(value) : value];
 }

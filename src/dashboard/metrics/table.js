@@ -137,14 +137,15 @@ export class SeriesTable {
     const first = Math.max(0, Math.floor(this.#scroller.scrollTop / height) - BEYOND);
     const last = Math.min(this.#rows.length, first + Math.ceil(this.#scroller.clientHeight / height) + 2 * BEYOND);
     this.#fit(last - first);
-    this.#lines.forEach((line, index) => this.#showRow(line, first + index));
+    const sparkline = this.#lines[0]?.sparklineSize;
+    this.#lines.forEach((line, index) => this.#showRow(line, first + index, sparkline));
     this.#above.style.height = `${first * height}px`;
     this.#below.style.height = `${(this.#rows.length - last) * height}px`;
   }
 
-  #showRow(line, index) {
+  #showRow(line, index, sparkline) {
     const row = this.#rows[index];
-    line.show(row, { index, isCurrent: index === this.#current, isCharted: row.series !== undefined && this.#isCharted(row.series), timeline: this.#store.timeline });
+    line.show(row, { index, isCurrent: index === this.#current, isCharted: row.series !== undefined && this.#isCharted(row.series), timeline: this.#store.timeline, sparkline });
   }
 
   #fit(size) {

@@ -6,7 +6,6 @@ import { amountPerSecond, attributesText, everything, total, unitName } from './
 import { write } from './redraw.js';
 import { drawSparkline } from './sparkline.js';
 
-const SPARKLINE = { width: 120, height: 20 };
 const MOST_SHOWN = 400;
 
 export class TableRow {
@@ -39,14 +38,19 @@ export class TableRow {
     return this.#button;
   }
 
+  /** How large its sparkline is. To ask this after something was written costs a layout, so it is asked once for all rows. */
+  get sparklineSize() {
+    return { width: this.#parts.canvas.clientWidth, height: this.#parts.canvas.clientHeight };
+  }
+
   /** Shows a row: the `index`-th of all, and whether it is the one that the keys are at. */
-  show(row, { index, isCurrent, isCharted, timeline }) {
+  show(row, { index, isCurrent, isCharted, timeline, sparkline }) {
     const isSame = this.#row !== null && (row.series ? row.series === this.#row.series : row.group === this.#row.group);
     this.#row = row;
     if (!isSame) this.#rename();
     this.element.setAttribute('aria-rowindex', String(index + 2));
     this.#button.tabIndex = isCurrent ? 0 : -1;
-    if (row.series) this.#showSeries(row.series, isCharted, timeline);
+    if (row.series) this.#showSeries(row.series, isCharted, { timeline, sparkline });
     else this.#showGroup(row);
   }
 
@@ -83,7 +87,7 @@ export class TableRow {
     write(this.#parts.attributes, count(size));
   }
 
-  #showSeries(series, isCharted, timeline) {
+  #showSeries(series, isCharted, { timeline, sparkline }) {
     this.#button.setAttribute('aria-pressed', String(isCharted));
     const { value, rate, canvas } = this.#parts;
     const text = total(series);
@@ -92,6 +96,6 @@ export class TableRow {
       value.title = everything(series);
     }
     write(rate, series.type === 'gauge' ? '' : amountPerSecond(series.rate, series.type === 'counter' ? series.unit : null));
-    drawSparkline(canvas, SPARKLINE, series.history(series.columns[0]), timeline);
+    drawSparkline(canvas, sparkline, series.history(series.columns[0]), timeline);
   }
 }

@@ -33,7 +33,9 @@ class MetricsView {
   #isCharted = () => false;
   #cards = [];
   #crosshair = new Crosshair();
-  #redraw = new Redraw(() => this.#draw());
+  // Scrolling the table need not draw the charts, nor a look along the charts the table.
+  #redraw = new Redraw(() => this.#cards.forEach((card) => card.draw(this.#request.window)));
+  #redrawTable = new Redraw(() => this.#table.draw());
   #picker;
   #interval;
   #window;
@@ -51,7 +53,7 @@ class MetricsView {
     this.#target = el('select', { class: 'field', id: 'series-target' });
     this.#table = new SeriesTable({
       store: source.store,
-      redraw: this.#redraw,
+      redraw: this.#redrawTable,
       onpick: (series) => this.#pick(series),
       isCharted: (series) => this.#isCharted(series),
       tools: el('div', { class: 'control' }, el('label', { for: 'series-target' }, 'A click adds to'), this.#target),
@@ -71,21 +73,31 @@ class MetricsView {
     this.#window.value = this.#request.window;
     this.#showCards();
     this.#tellState();
+    this.#welcome.show(source.store);
     this.#redraw.show();
+    this.#redrawTable.show();
   }
 
   hide() {
     this.#isShown = false;
     this.#redraw.hide();
+    this.#redrawTable.hide();
     this.#crosshair.set(null);
     source.release(this);
   }
 
   #listen() {
-    for (const kind of ['frame', 'state']) source.addEventListener(kind, () => this.#redraw.request());
+    source.addEventListener('frame', () => this.#heard());
+    source.addEventListener('state', () => this.#redraw.request());
     source.addEventListener('state', () => this.#isShown && this.#tellState());
     this.#crosshair.addEventListener('change', () => this.#redraw.request());
     theme.addEventListener('change', () => this.#redraw.request());
+  }
+
+  #heard() {
+    this.#redraw.request();
+    this.#redrawTable.request();
+    if (this.#isShown) this.#welcome.show(source.store);
   }
 
   #windowControl() {
@@ -100,9 +112,11 @@ class MetricsView {
 
   #showCards() {
     const { charts } = this.#request;
+    const hadFocus = this.#charts.contains(document.activeElement);
     while (this.#cards.length > charts.length) this.#cards.pop().element.remove();
     while (this.#cards.length < charts.length) this.#addCard();
     charts.forEach((patterns, index) => this.#cards[index].choose(patterns, index + 1));
+    if (hadFocus && !this.#charts.contains(document.activeElement)) this.#picker.focus();
     this.#isCharted = matcher(charts.flat());
     const chosen = this.#target.value;
     const options = charts.map((patterns, index) => el('option', { value: String(index) }, `chart ${index + 1}: ${visible(patterns.join(', ')).slice(0, 40)}`));
@@ -152,12 +166,6 @@ class MetricsView {
     this.#note.hidden = text === undefined || isInterval;
     write(this.#note, text === undefined ? '' : state.phase === 'waiting' && state.problem ? `${state.problem.detail}.${since}` : text);
     this.#charts.classList.toggle('is-stale', state.phase !== 'open' && state.phase !== 'connecting');
-  }
-
-  #draw() {
-    for (const card of this.#cards) card.draw(this.#request.window);
-    this.#table.draw();
-    this.#welcome.show(source.store);
   }
 }
 
