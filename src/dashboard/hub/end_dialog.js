@@ -12,8 +12,17 @@ export class EndDialog {
       { method: 'dialog' },
       el('h2', { id: 'end-title' }, 'End this stream?'),
       this.#what,
-      el('p', { class: 'end-note' }, 'Its client is told so. It may come back, and then goes on after the last event that it has; to keep it out, take its token away.'),
-      el('p', { class: 'shell-buttons end-buttons' }, el('button', { class: 'button end-confirm', value: 'end' }, 'End the stream'), el('button', { class: 'button-quiet', value: 'cancel' }, 'Keep it')),
+      el(
+        'p',
+        { class: 'end-note' },
+        'Its client is told so. It may come back, and then goes on after the last event that it has; to keep it out, take its token away.',
+      ),
+      el(
+        'p',
+        { class: 'shell-buttons end-buttons' },
+        el('button', { class: 'button end-confirm', value: 'end' }, 'End the stream'),
+        el('button', { class: 'button-quiet', value: 'cancel' }, 'Keep it'),
+      ),
     ),
   );
 

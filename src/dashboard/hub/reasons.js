@@ -16,20 +16,31 @@ const STATUSES = {
 };
 
 const REASONS = {
-  'hub.events.refused': ['Events refused', 'The ingest queue was full for longer than ingest_patience, or the hub was going down. Senders got 503 and should send again.'],
-  'hub.events.dropped': ['Own events lost', 'Log events of the program that embeds the hub, for which there was no room. Nobody sends them again.'],
+  'hub.events.refused': [
+    'Events refused',
+    'The ingest queue was full for longer than ingest_patience, or the hub was going down. Senders got 503 and should send again.',
+  ],
+  'hub.events.dropped': [
+    'Own events lost',
+    'Log events of the program that embeds the hub, for which there was no room. Nobody sends them again.',
+  ],
   'hub.subscribers.refused': ['Streams refused', 'No place for another subscriber, in all (max_subscribers) or for one client.'],
   'hub.subscribers.over_limit': ['Too many streams of one', 'A token or an address had as many streams as one may have.'],
   'hub.subscribers.stalled': ['Streams cut', 'Their clients did not read for longer than write_timeout or stall_timeout.'],
   'hub.subscribers.failed': ['Streams failed', 'A subscriber inside the hub failed. The hub’s log says why.'],
+  'hub.replays.expired': ['Replays cut short', 'Older events were asked for than replay_bytes has room for. Clients were told by gap.'],
   'hub.metrics.folded': ['Series folded', 'More series than max_series: what came beyond is counted in “other”.'],
   'hub.metrics.late': ['Points too late', 'Data points older than what was known already, left out.'],
+  'hub.metrics.frames_replaced': ['Metrics frames skipped', 'Their clients read too slowly, and got the next frame instead.'],
   'hub.collector.restarts': ['Collector restarted', 'A fault inside the hub. Its log says what.'],
   'hub.sampler.restarts': ['Sampler restarted', 'A fault inside the hub. Its log says what.'],
   'hub.sweeper.restarts': ['Sweeper restarted', 'A fault inside the hub. Its log says what.'],
   'server.bodies.refused': ['Bodies refused', 'Too many bodies were being read at once. Senders got 503 and should send again.'],
   'server.bodies.limited': ['Bodies over the rate', 'A token brought more than it may a second. Senders got 429, or 413 if it never fits.'],
-  'server.signatures.refused': ['Bad signatures', 'X-Signature was missing, or by no key known here. Do both sides have the same webhook key?'],
+  'server.signatures.refused': [
+    'Bad signatures',
+    'X-Signature was missing, or by no key known here. Do both sides have the same webhook key?',
+  ],
   'server.otlp.rejected': ['OTLP records rejected', 'Records that could not be taken. The answer’s partialSuccess says why.'],
   'server.connections.refused': ['Connections refused', 'More than max_connections, or than one address may have.'],
   'server.connections.failed': ['Connections failed', 'Ended by what their clients did: no TLS handshake, a broken head, or too slow.'],

@@ -3,43 +3,42 @@
 import { el } from '../dom.js';
 import { amountPerSecond, digits } from '../metrics/amount.js';
 import { write } from '../metrics/redraw.js';
-import { KeyedRows } from './keyed_rows.js';
 import { reasonOf } from './reasons.js';
+import { TableSection } from './table_section.js';
 
 export class Refusals {
   #store;
   #version = -1;
   #counters = [];
-  #body = el('tbody');
-  #rows = new KeyedRows(this.#body, (counter) => new RefusalRow(counter));
-  #table;
-  #none = el('p', { class: 'hub-empty refusals-none' });
-  #zero = el('p', { class: 'refusals-zero' });
+  #section = new TableSection({
+    id: 'refusals',
+    title: 'Refused',
+    note: 'No figures yet.',
+    heads: ['What and why', ['Now'], ['In all']],
+    make: (counter) => new RefusalRow(counter),
+  });
 
   constructor(store) {
     this.#store = store;
-    const heads = el('tr', {}, el('th', { scope: 'col' }, 'What and why'), el('th', { scope: 'col', class: 'number' }, 'Now'), el('th', { scope: 'col', class: 'number' }, 'In all'));
-    this.#table = el('div', { class: 'hub-table', tabindex: '0', role: 'group', 'aria-label': 'Refused' }, el('table', { class: 'table refusals-table' }, el('thead', {}, heads), this.#body));
-    this.element = el('section', { class: 'hub-section panel', 'aria-labelledby': 'refusals-title' }, el('header', { class: 'hub-header' }, el('h2', { id: 'refusals-title' }, 'Refused'), this.#zero), this.#none, this.#table);
-    this.#table.hidden = true;
+    this.element = this.#section.element;
   }
 
   draw() {
     if (this.#version !== this.#store.version) this.#find();
+    if (this.#counters.length === 0) return;
     const moved = this.#counters.filter(({ series }) => Number(series.total) > 0);
+    if (moved.length === 0) return this.#section.say('Nothing has been refused since the hub started.');
     // By how much in all: by how much now, rows would change places at every frame.
     moved.sort((one, other) => Number(other.series.total) - Number(one.series.total));
-    this.#none.hidden = moved.length > 0;
-    write(this.#none, this.#counters.length === 0 ? 'No figures yet.' : 'Nothing has been refused since the hub started.');
-    this.#table.hidden = moved.length === 0;
-    this.#rows.show(moved.map((counter) => [counter.series.key, counter]));
-    const zero = this.#counters.length - moved.length;
-    write(this.#zero, zero > 0 && moved.length > 0 ? `${zero} other reasons did not occur` : '');
+    const others = this.#counters.length - moved.length;
+    const items = moved.map((counter) => [counter.series.key, counter]);
+    this.#section.show(items, others > 0 ? `${others} other reasons did not occur` : '');
   }
 
   #find() {
     this.#version = this.#store.version;
-    this.#counters = this.#store.current().map((series) => ({ series, reason: reasonOf(series) })).filter(({ reason }) => reason !== null);
+    const all = this.#store.current().map((series) => ({ series, reason: reasonOf(series) }));
+    this.#counters = all.filter(({ reason }) => reason !== null);
   }
 }
 
@@ -48,22 +47,10 @@ class RefusalRow {
   #total = el('td', { class: 'number refusal-total' });
 
   constructor({ series, reason: [title, why] }) {
-    this.element = el(
-      'tr',
-      { 'data-series': series.key },
-      el(
-        'td',
-        {},
-        el(
-          'div',
-          { class: 'refusal' },
-          el('div', { class: 'refusal-what' }, el('span', { class: 'refusal-title' }, title), el('code', { class: 'refusal-series' }, series.id)),
-          el('p', { class: 'refusal-why' }, why),
-        ),
-      ),
-      this.#now,
-      this.#total,
-    );
+    const name = el('span', { class: 'refusal-title' }, title);
+    const what = el('div', { class: 'refusal-what' }, name, el('code', { class: 'refusal-series' }, series.id));
+    const cell = el('td', {}, el('div', { class: 'refusal' }, what, el('p', { class: 'refusal-why' }, why)));
+    this.element = el('tr', { 'data-series': series.key }, cell, this.#now, this.#total);
   }
 
   show({ series: { rate, total } }) {

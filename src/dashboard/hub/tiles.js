@@ -22,11 +22,24 @@ const TILES = [
 
 export class Tiles {
   #store;
-  #tiles = TILES.map((tile) => ({ ...tile, value: el('dd', { class: 'tile-value' }, UNKNOWN), more: el('dd', { class: 'tile-note' }), canvas: el('canvas', { class: 'tile-sparkline', 'aria-hidden': 'true' }) }));
+  #tiles = TILES.map((tile) => ({
+    ...tile,
+    value: el('dd', { class: 'tile-value' }, UNKNOWN),
+    more: el('dd', { class: 'tile-note' }),
+    canvas: el('canvas', { class: 'tile-sparkline', 'aria-hidden': 'true' }),
+  }));
 
   constructor(store) {
     this.#store = store;
-    const part = ({ id, label, value, more, canvas, isPlain }) => el('div', { class: 'tile panel', 'data-series': id }, el('dt', { class: 'tile-label' }, label), value, more, isPlain ? null : el('dd', { class: 'tile-trend' }, canvas));
+    const part = ({ id, label, value, more, canvas, isPlain }) =>
+      el(
+        'div',
+        { class: 'tile panel', 'data-series': id },
+        el('dt', { class: 'tile-label' }, label),
+        value,
+        more,
+        isPlain ? null : el('dd', { class: 'tile-trend' }, canvas),
+      );
     this.element = el('dl', { class: 'tiles' }, this.#tiles.map(part));
   }
 

@@ -24,10 +24,24 @@ class HubView {
 
   mount(root, shell) {
     this.#shell = shell;
-    const parts = { health: new Health(), tiles: new Tiles(source.store), refusals: new Refusals(source.store), sources: new Sources(), subscribers: new Subscribers(shell) };
+    const parts = {
+      health: new Health(),
+      tiles: new Tiles(source.store),
+      refusals: new Refusals(source.store),
+      sources: new Sources(),
+      subscribers: new Subscribers(shell),
+    };
     this.#parts = parts;
     this.#polls = [parts.health, parts.sources, parts.subscribers].map((part) => new Poll(() => part.poll()));
-    root.append(el('h1', { class: 'visually-hidden' }, 'Hub'), parts.health.element, this.#note, parts.tiles.element, parts.refusals.element, parts.sources.element, parts.subscribers.element);
+    root.append(
+      el('h1', { class: 'visually-hidden' }, 'Hub'),
+      parts.health.element,
+      this.#note,
+      parts.tiles.element,
+      parts.refusals.element,
+      parts.sources.element,
+      parts.subscribers.element,
+    );
     source.addEventListener('frame', () => this.#redraw.request());
     source.addEventListener('state', () => this.#isShown && this.#tellState());
     theme.addEventListener('change', () => this.#redraw.request());

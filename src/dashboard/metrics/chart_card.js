@@ -8,6 +8,8 @@ import { matcher } from './selection.js';
 
 /** How many measures one card shows. `*` may have dozens, and the table has them all. */
 const MOST_PANELS = 6;
+/** How long a card is brought out that somebody looks for, in milliseconds. */
+const POINTED = 1500;
 
 export class ChartCard {
   #parts;
@@ -23,9 +25,31 @@ export class ChartCard {
   /** `parts`: the `store`, the `crosshair`, the `redraw`; `onchange(patterns)` is called with what a person has made of them. */
   constructor(parts) {
     this.#parts = parts;
-    this.#picker = new Picker({ store: parts.store, label: 'Add series to this chart', placeholder: 'Add series', onpick: (pattern) => this.#add(pattern) });
-    const remove = el('button', { class: 'button-quiet card-remove', type: 'button', 'aria-label': 'Remove this chart', title: 'Remove this chart', on: { click: () => parts.onchange([]) } }, '×');
-    this.element = el('article', { class: 'chart-card panel' }, el('header', { class: 'card-header' }, this.#chips, this.#picker.element, remove), this.#empty, this.#body, this.#more);
+    this.#picker = new Picker({
+      store: parts.store,
+      label: 'Add series to this chart',
+      placeholder: 'Add series',
+      onpick: (pattern) => this.#add(pattern),
+    });
+    const remove = el(
+      'button',
+      {
+        class: 'button-quiet card-remove',
+        type: 'button',
+        'aria-label': 'Remove this chart',
+        title: 'Remove this chart',
+        on: { click: () => parts.onchange([]) },
+      },
+      '×',
+    );
+    this.element = el(
+      'article',
+      { class: 'chart-card panel' },
+      el('header', { class: 'card-header' }, this.#chips, this.#picker.element, remove),
+      this.#empty,
+      this.#body,
+      this.#more,
+    );
   }
 
   get patterns() {
@@ -43,6 +67,13 @@ export class ChartCard {
     if (hadFocus) this.#picker.focus();
   }
 
+  /** Shows where it is. */
+  pointOut() {
+    this.element.scrollIntoView({ block: 'nearest' });
+    this.element.classList.add('is-pointed');
+    setTimeout(() => this.element.classList.remove('is-pointed'), POINTED);
+  }
+
   draw(window) {
     const { store } = this.#parts;
     if (this.#version !== store.version) this.#match();
@@ -57,14 +88,20 @@ export class ChartCard {
     const found = byMeasure(matching(this.#patterns, store.values()));
     const panels = found.slice(0, MOST_PANELS).map(([measure, series]) => [measure, { panel: this.#panel(measure, series[0]), series }]);
     this.#panels = new Map(panels);
-    const elements = panels.map(([, { panel }]) => panel.element);
-    // To put them in again would take the focus from them.
-    if (elements.some((element, index) => element !== this.#body.children[index]) || elements.length !== this.#body.children.length) this.#body.replaceChildren(...elements);
+    this.#place(panels.map(([, { panel }]) => panel.element));
     for (const [, { panel, series }] of panels) panel.assign(series);
     this.#empty.hidden = panels.length > 0;
-    this.#empty.textContent = store.timeline.current < 0 ? 'Waiting for the hub.' : 'No series of these names yet. They appear here once somebody sends them.';
+    this.#empty.textContent =
+      store.timeline.current < 0 ? 'Waiting for the hub.' : 'No series of these names yet. They appear here once somebody sends them.';
     this.#more.hidden = found.length <= MOST_PANELS;
     this.#more.textContent = `${found.length - MOST_PANELS} more units among these series are not shown.`;
+  }
+
+  /** To put in again what is there would take the focus from it. */
+  #place(elements) {
+    const before = [...this.#body.children];
+    const isSame = elements.length === before.length && elements.every((element, index) => element === before[index]);
+    if (!isSame) this.#body.replaceChildren(...elements);
   }
 
   /** Where not all have room, those that are large now come forward; not at every frame, to be read. */

@@ -21,14 +21,19 @@ export class Legend {
   constructor({ caption, ontoggle, onpoint }) {
     this.#ontoggle = ontoggle;
     this.#onpoint = onpoint;
-    this.element = el('table', { class: 'legend-table' }, el('caption', { class: 'visually-hidden' }, caption), el('thead', {}, this.#head), this.#body);
+    this.element = el(
+      'table',
+      { class: 'legend-table' },
+      el('caption', { class: 'visually-hidden' }, caption),
+      el('thead', {}, this.#head),
+      this.#body,
+    );
   }
 
   /** `lines`: of each series its `key`, `slot`, `name`, and whether it `isHidden`. */
   list(lines, columns) {
     this.#columns = columns;
-    const heads = columns.length === 1 ? [el('th', { scope: 'col', class: 'number' }, 'value')] : columns.map((column) => columnHead(column));
-    this.#head.replaceChildren(this.#when, ...heads);
+    this.#head.replaceChildren(this.#when, ...(columns.length === 1 ? ['value'] : columns).map(columnHead));
     const rows = lines.map((line) => this.#row(line));
     this.#rows = new Map(rows.map((row) => [row.key, row]));
     const focused = document.activeElement.closest('[data-series]')?.dataset.series;
@@ -64,7 +69,11 @@ function columnHead(column) {
 function shape(slot) {
   const path = new OutlinePath();
   addShape(path, slot, 7, 7, 4);
-  return svg('svg', { class: `legend-shape series-${(slot % COLOURS) + 1}`, viewBox: '0 0 14 14', width: 14, height: 14, 'aria-hidden': 'true' }, svg('path', { d: path.text }));
+  return svg(
+    'svg',
+    { class: `legend-shape series-${(slot % COLOURS) + 1}`, viewBox: '0 0 14 14', width: 14, height: 14, 'aria-hidden': 'true' },
+    svg('path', { d: path.text }),
+  );
 }
 
 /** Takes what a canvas takes, and writes it as the path of an SVG. */
@@ -84,6 +93,6 @@ class OutlinePath {
   }
 
   arc(x, y, radius) {
-    this.text += `M${x + radius} ${y}A${radius} ${radius} 0 1 1 ${x - radius} ${y}A${radius} ${radius} 0 1 1 ${x + radius} ${y}Z`;
+    this.text += `A${radius} ${radius} 0 1 1 ${x - radius} ${y}A${radius} ${radius} 0 1 1 ${x + radius} ${y}Z`;
   }
 }

@@ -6,23 +6,17 @@ const COLOURS = 8;
 const DASHES = { value: [], rate: [], p50: [], p90: [6, 3], p99: [1.5, 3] };
 const SECOND_ROUND = [9, 3, 2, 3];
 
-/** Paths round the middle of a shape of this radius. */
+/** The corners of the shapes, in parts of their radius from their middle. The first has none: it is a circle. */
 const SHAPES = [
-  (path, x, y, r) => path.arc(x, y, r, 0, 2 * Math.PI),
-  (path, x, y, r) => polygon(path, [[x - r, y - r], [x + r, y - r], [x + r, y + r], [x - r, y + r]]),
-  (path, x, y, r) => polygon(path, [[x, y - r * 1.2], [x + r * 1.2, y + r], [x - r * 1.2, y + r]]),
-  (path, x, y, r) => polygon(path, [[x, y - r * 1.4], [x + r * 1.4, y], [x, y + r * 1.4], [x - r * 1.4, y]]),
-  (path, x, y, r) => polygon(path, [[x, y + r * 1.2], [x + r * 1.2, y - r], [x - r * 1.2, y - r]]),
-  (path, x, y, r) => polygon(path, [[x - r * 1.5, y - r / 2], [x + r * 1.5, y - r / 2], [x + r * 1.5, y + r / 2], [x - r * 1.5, y + r / 2]]),
-  (path, x, y, r) => polygon(path, [[x - r / 2, y - r * 1.5], [x + r / 2, y - r * 1.5], [x + r / 2, y + r * 1.5], [x - r / 2, y + r * 1.5]]),
-  (path, x, y, r) => polygon(path, [[x - r, y], [x - r / 2, y - r], [x + r / 2, y - r], [x + r, y], [x + r / 2, y + r], [x - r / 2, y + r]]),
-];
-
-function polygon(path, [first, ...others]) {
-  path.moveTo(...first);
-  for (const corner of others) path.lineTo(...corner);
-  path.closePath();
-}
+  '',
+  '-1 -1, 1 -1, 1 1, -1 1',
+  '0 -1.2, 1.2 1, -1.2 1',
+  '0 -1.4, 1.4 0, 0 1.4, -1.4 0',
+  '0 1.2, 1.2 -1, -1.2 -1',
+  '-1.5 -0.5, 1.5 -0.5, 1.5 0.5, -1.5 0.5',
+  '-0.5 -1.5, 0.5 -1.5, 0.5 1.5, -0.5 1.5',
+  '-1.1 0, -0.5 -1, 0.5 -1, 1.1 0, 0.5 1, -0.5 1',
+].map((corners) => corners.split(', ').map((corner) => corner.split(' ').map(Number)));
 
 export function colourOf(slot, theme) {
   return theme.series[slot % COLOURS];
@@ -33,10 +27,18 @@ export function dashOf(slot, column) {
   return dash.length === 0 && slot >= COLOURS && column !== 'p50' ? SECOND_ROUND : dash;
 }
 
-/** Adds the shape of a line to a path: a canvas's, or a Path2D. */
+/** Adds the shape of a line to a path: to that of a canvas, or to what takes the same. */
 export function addShape(path, slot, x, y, radius) {
-  path.moveTo(x + (slot % SHAPES.length === 0 ? radius : 0), y);
-  SHAPES[slot % SHAPES.length](path, x, y, radius);
+  const corners = SHAPES[slot % SHAPES.length];
+  if (corners.length === 1) {
+    path.moveTo(x + radius, y);
+    path.arc(x, y, radius, 0, 2 * Math.PI);
+    return;
+  }
+  const [[firstX, firstY], ...others] = corners;
+  path.moveTo(x + firstX * radius, y + firstY * radius);
+  for (const [cornerX, cornerY] of others) path.lineTo(x + cornerX * radius, y + cornerY * radius);
+  path.closePath();
 }
 
 /** Slots for the series of a chart: who had one keeps it, so that no line changes its colour. */

@@ -106,7 +106,9 @@ export class Panel {
   #values(series, at) {
     if (series === undefined) return [];
     const isGone = at === null && series.frame !== this.#store.lastSent;
-    return series.columns.map((column) => this.#written(at === null ? (isGone ? NaN : known(series, column)) : series.history(column).at(at)));
+    return series.columns.map((column) =>
+      this.#written(at === null ? (isGone ? NaN : known(series, column)) : series.history(column).at(at)),
+    );
   }
 
   #written(value) {
@@ -118,7 +120,12 @@ export class Panel {
   }
 
   #listLines() {
-    const line = (series) => ({ key: series.key, slot: this.#slots.get(series.key), name: this.#lineName(series), isHidden: this.#hidden.has(series.key) });
+    const line = (series) => ({
+      key: series.key,
+      slot: this.#slots.get(series.key),
+      name: this.#lineName(series),
+      isHidden: this.#hidden.has(series.key),
+    });
     this.#legend.list(this.#shown.map(line), this.#shown[0]?.columns ?? []);
   }
 

@@ -109,20 +109,30 @@ export class Picker {
 
 /** Groups and names in which the text stands, those that begin with it first. */
 export function offers(store, text) {
-  const groups = new Map();
-  const names = new Map();
-  for (const { id } of store.current()) {
-    names.set(id, (names.get(id) ?? 0) + 1);
-    for (let dot = id.indexOf('.'); dot > 0; dot = id.indexOf('.', dot + 1)) {
-      const group = id.slice(0, dot);
-      groups.set(group, (groups.get(group) ?? 0) + 1);
-    }
-  }
+  const { groups, names } = countNames(store.current());
   const wanted = text.toLowerCase().replace(/\.?\*$/, '');
-  const found = [];
-  for (const [name, size] of groups) if (size > 1 && name.toLowerCase().includes(wanted)) found.push({ pattern: `${patternOf(name)}.*`, name: `${name}.*`, size });
-  for (const [name, size] of names) if (name.toLowerCase().includes(wanted)) found.push({ pattern: patternOf(name), name, size: size > 1 ? size : null });
+  const isWanted = ([name]) => name.toLowerCase().includes(wanted);
+  const ofGroup = ([name, size]) => ({ pattern: `${patternOf(name)}.*`, name: `${name}.*`, size });
+  const ofName = ([name, size]) => ({ pattern: patternOf(name), name, size: size > 1 ? size : null });
+  const found = [
+    ...[...groups]
+      .filter(([, size]) => size > 1)
+      .filter(isWanted)
+      .map(ofGroup),
+    ...[...names].filter(isWanted).map(ofName),
+  ];
   const rank = ({ name }) => (name.toLowerCase().startsWith(wanted) ? 0 : 1);
   const order = (one, other) => rank(one) - rank(other) || (one.name < other.name ? -1 : 1);
   return found.sort(order).slice(0, MOST_OFFERED);
+}
+
+/** How many series there are of each name, and in each group. */
+function countNames(series) {
+  const [groups, names] = [new Map(), new Map()];
+  const add = (counts, name) => counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const { id } of series) {
+    add(names, id);
+    for (let dot = id.indexOf('.'); dot > 0; dot = id.indexOf('.', dot + 1)) add(groups, id.slice(0, dot));
+  }
+  return { groups, names };
 }

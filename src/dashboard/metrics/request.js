@@ -15,8 +15,9 @@ const DEFAULT_WINDOW = '5m';
 export function readRequest(parameters) {
   const given = parameters.getAll('metrics');
   const window = parameters.get('window');
+  const charts = given.map(parsePatterns).filter((patterns) => patterns.length > 0);
   return {
-    charts: given.length === 0 ? FIRST_CHARTS : given.map(parsePatterns).filter((patterns) => patterns.length > 0).slice(0, MOST_CHARTS),
+    charts: given.length === 0 ? FIRST_CHARTS : charts.slice(0, MOST_CHARTS),
     interval: parameters.get('interval') ?? DEFAULT_INTERVAL,
     window: Object.hasOwn(WINDOWS, window ?? '') ? window : DEFAULT_WINDOW,
   };

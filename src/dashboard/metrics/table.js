@@ -57,7 +57,15 @@ export class SeriesTable {
     this.element = el(
       'section',
       { class: 'series', 'aria-labelledby': 'series-title' },
-      el('header', { class: 'series-header' }, el('h2', { id: 'series-title' }, 'All series'), this.#count, this.#filter, el('label', { class: 'series-groups' }, groups, 'Grouped'), tools),
+      el(
+        'header',
+        { class: 'series-header' },
+        el('h2', { id: 'series-title' }, 'All series'),
+        this.#count,
+        this.#filter,
+        el('label', { class: 'series-groups' }, groups, 'Grouped'),
+        tools,
+      ),
       this.#scroller,
     );
   }
@@ -79,7 +87,16 @@ export class SeriesTable {
     const sparkline = el('th', { scope: 'col', class: 'row-sparkline' }, 'Trend');
     this.#table.append(
       el('caption', { class: 'visually-hidden' }, 'All series. Arrow keys go from row to row, Enter charts a series.'),
-      el('thead', {}, el('tr', { 'aria-rowindex': '1' }, this.#heads.map(({ cell }) => cell), sparkline)),
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          { 'aria-rowindex': '1' },
+          this.#heads.map(({ cell }) => cell),
+          sparkline,
+        ),
+      ),
       this.#body,
     );
     this.#scroller.addEventListener('scroll', () => this.#redraw.request(), { passive: true });
@@ -145,7 +162,13 @@ export class SeriesTable {
 
   #showRow(line, index, sparkline) {
     const row = this.#rows[index];
-    line.show(row, { index, isCurrent: index === this.#current, isCharted: row.series !== undefined && this.#isCharted(row.series), timeline: this.#store.timeline, sparkline });
+    line.show(row, {
+      index,
+      isCurrent: index === this.#current,
+      isCharted: row.series !== undefined && this.#isCharted(row.series),
+      timeline: this.#store.timeline,
+      sparkline,
+    });
   }
 
   #fit(size) {

@@ -19,7 +19,13 @@ export class TableRow {
     rate: el('td', { class: 'number row-rate' }),
     canvas: el('canvas', { 'aria-hidden': 'true' }),
   };
-  #button = el('button', { type: 'button', class: 'row-button', tabindex: '-1' }, this.#parts.mark, this.#parts.name, this.#parts.attributes);
+  #button = el(
+    'button',
+    { type: 'button', class: 'row-button', tabindex: '-1' },
+    this.#parts.mark,
+    this.#parts.name,
+    this.#parts.attributes,
+  );
   #nameCell = el('th', { scope: 'row', class: 'row-head' }, this.#button);
   #cells;
   #row = null;

@@ -48,7 +48,12 @@ class MetricsView {
   mount(root, shell) {
     this.#shell = shell;
     this.#interval = new IntervalControl((interval) => this.#change({ interval }));
-    this.#picker = new Picker({ store: source.store, label: 'Add a chart: a name, a group or a glob', placeholder: 'Add a chart: smtp.*, server.memory …', onpick: (pattern) => this.#change({ charts: [...this.#request.charts, [pattern]] }) });
+    this.#picker = new Picker({
+      store: source.store,
+      label: 'Add a chart: a name, a group or a glob',
+      placeholder: 'Add a chart: smtp.*, server.memory …',
+      onpick: (pattern) => this.#change({ charts: [...this.#request.charts, [pattern]] }),
+    });
     this.#window = this.#windowControl();
     this.#target = el('select', { class: 'field', id: 'series-target' });
     this.#table = new SeriesTable({
@@ -59,7 +64,14 @@ class MetricsView {
       tools: el('div', { class: 'control' }, el('label', { for: 'series-target' }, 'A click adds to'), this.#target),
     });
     this.#welcome = new Welcome();
-    const bar = el('header', { class: 'metrics-bar' }, el('h1', { class: 'visually-hidden' }, 'Metrics'), this.#picker.element, this.#interval.element, el('div', { class: 'control' }, el('label', { for: 'window' }, 'Window'), this.#window));
+    const bar = el(
+      'header',
+      { class: 'metrics-bar' },
+      el('h1', { class: 'visually-hidden' }, 'Metrics'),
+      this.#picker.element,
+      this.#interval.element,
+      el('div', { class: 'control' }, el('label', { for: 'window' }, 'Window'), this.#window),
+    );
     root.append(bar, this.#note, this.#charts, this.#welcome.element, this.#table.element);
     this.#listen();
   }
@@ -119,13 +131,20 @@ class MetricsView {
     if (hadFocus && !this.#charts.contains(document.activeElement)) this.#picker.focus();
     this.#isCharted = matcher(charts.flat());
     const chosen = this.#target.value;
-    const options = charts.map((patterns, index) => el('option', { value: String(index) }, `chart ${index + 1}: ${visible(patterns.join(', ')).slice(0, 40)}`));
+    const options = charts.map((patterns, index) =>
+      el('option', { value: String(index) }, `chart ${index + 1}: ${visible(patterns.join(', ')).slice(0, 40)}`),
+    );
     this.#target.replaceChildren(el('option', { value: NEW_CHART }, 'a new chart'), ...options);
     this.#target.value = charts[chosen] ? chosen : NEW_CHART;
   }
 
   #addCard() {
-    const card = new ChartCard({ store: source.store, crosshair: this.#crosshair, redraw: this.#redraw, onchange: (patterns) => this.#changeCard(card, patterns) });
+    const card = new ChartCard({
+      store: source.store,
+      crosshair: this.#crosshair,
+      redraw: this.#redraw,
+      onchange: (patterns) => this.#changeCard(card, patterns),
+    });
     this.#cards.push(card);
     this.#charts.append(card.element);
   }
@@ -147,13 +166,18 @@ class MetricsView {
     }
     const holder = charts.findIndex((patterns) => matcher(patterns)(series));
     if (holder >= 0) {
-      this.#cards[holder].element.scrollIntoView({ block: 'nearest' });
+      this.#cards[holder].pointOut();
       return this.#shell.announce(`${name} is in chart ${holder + 1} already, by ${visible(charts[holder].join(', '))}.`);
     }
-    const target = this.#target.value;
-    const isNew = target === NEW_CHART;
-    this.#change({ charts: isNew ? [...charts, [pattern]] : charts.map((patterns, index) => (String(index) === target ? [...patterns, pattern] : patterns)) });
-    this.#shell.announce(`${name} is in chart ${isNew ? charts.length + 1 : Number(target) + 1}.`);
+    this.#addToTarget(pattern, name);
+  }
+
+  #addToTarget(pattern, name) {
+    const { charts } = this.#request;
+    const isNew = this.#target.value === NEW_CHART;
+    const target = isNew ? charts.length : Number(this.#target.value);
+    this.#change({ charts: charts.toSpliced(target, 1, [...(charts[target] ?? []), pattern]) });
+    this.#shell.announce(`${name} is in chart ${target + 1}.`);
   }
 
   #tellState() {
@@ -162,7 +186,11 @@ class MetricsView {
     const isInterval = state.phase === 'refused' && state.problem?.parameter === 'interval';
     this.#interval.fault(isInterval ? state.problem.detail : null);
     const since = heardAt === null ? '' : ` What is shown is of ${clock(heardAt)}.`;
-    const text = { waiting: `The hub cannot be reached.${since}`, refused: `The hub does not send metrics: ${state.problem?.detail}.`, 'signed-out': 'Sign in to see the metrics.' }[state.phase];
+    const text = {
+      waiting: `The hub cannot be reached.${since}`,
+      refused: `The hub does not send metrics: ${state.problem?.detail}.`,
+      'signed-out': 'Sign in to see the metrics.',
+    }[state.phase];
     this.#note.hidden = text === undefined || isInterval;
     write(this.#note, text === undefined ? '' : state.phase === 'waiting' && state.problem ? `${state.problem.detail}.${since}` : text);
     this.#charts.classList.toggle('is-stale', state.phase !== 'open' && state.phase !== 'connecting');

@@ -5,7 +5,8 @@ import { el } from '../dom.js';
 import { copyButton } from '../live/copy.js';
 import { write } from './redraw.js';
 
-const EXAMPLE = '[{"id":"shop.orders","type":"counter","value":1},{"id":"shop.queue","type":"gauge","value":7},{"id":"shop.checkout","type":"histogram","values":[112],"unit":"ms"}]';
+const EXAMPLE =
+  '[{"id":"shop.orders","type":"counter","value":1},{"id":"shop.queue","type":"gauge","value":7},{"id":"shop.checkout","type":"histogram","values":[112],"unit":"ms"}]';
 /** What the hub says of itself. */
 const OWN = /^(server|hub|queue)\./;
 
@@ -21,7 +22,17 @@ export class Welcome {
       el('summary', { on: { click: () => (this.#hasChosen = true) } }, 'Send metrics'),
       el('p', {}, 'Gauges are set, counters added to, histograms given values. They appear here with the next frame.'),
       el('pre', {}, this.#line),
-      el('p', { class: 'send-more' }, copyButton('Copy', () => this.#line.textContent), el('span', {}, 'Or point any OpenTelemetry SDK here: ', el('code', {}, `OTEL_EXPORTER_OTLP_ENDPOINT=${hubUrl('.').href.replace(/\/$/, '')}`))),
+      el(
+        'p',
+        { class: 'send-more' },
+        copyButton('Copy', () => this.#line.textContent),
+        el(
+          'span',
+          {},
+          'Or point any OpenTelemetry SDK here: ',
+          el('code', {}, `OTEL_EXPORTER_OTLP_ENDPOINT=${hubUrl('.').href.replace(/\/$/, '')}`),
+        ),
+      ),
     );
   }
 
