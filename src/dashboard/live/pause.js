@@ -20,13 +20,19 @@ export class Waiting {
   }
 
   takeEvents(frame) {
-    this.firstId ??= idOf(eventsOf(frame)[0] ?? '');
+    this.#begin(idOf(eventsOf(frame)[0] ?? ''));
     this.events += countEvents(frame);
   }
 
-  takeGap({ missed }) {
+  takeGap({ missed, from }) {
+    this.#begin(from);
     this.missed += missed ?? 0;
     this.isUncertain ||= missed === null;
+  }
+
+  /** A gap tells of events before those that came in the meantime. Ids sort as they were given. */
+  #begin(id) {
+    if (id && (this.firstId === null || id < this.firstId)) this.firstId = id;
   }
 }
 

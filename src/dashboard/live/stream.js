@@ -168,7 +168,7 @@ export class Stream {
   #enter(state) {
     this.state = state;
     if (state.phase === 'waiting' && this.#hasBeenOpen) this.#interrupted('lost', LOST);
-    else if (state.phase === 'open' && this.#lost) this.#reconnected();
+    if (state.phase === 'open' && this.#lost) this.#reconnected();
     else if (state.problem && this.#lost?.row) this.#lost.row.text = `${this.#lost.cause}; ${visible(state.problem.detail)}`;
     this.#hasBeenOpen ||= state.phase === 'open';
     this.#changed();
