@@ -61,6 +61,7 @@ class Scene {
   #test;
   #hubs = [];
   #contexts = [];
+  #endings = [];
   faults = [];
 
   constructor(test) {
@@ -76,6 +77,11 @@ class Scene {
     const hub = await HubProgram.start(options);
     this.#hubs.push(hub);
     return hub;
+  }
+
+  /** Has something done at the end, whatever comes. */
+  atTheEnd(run) {
+    this.#endings.push(run);
   }
 
   /**
@@ -130,6 +136,7 @@ class Scene {
 
   async end() {
     for (const context of this.#contexts) await context.close();
+    for (const run of this.#endings) await run();
     for (const hub of this.#hubs) await hub.dispose();
   }
 }

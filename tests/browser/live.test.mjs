@@ -46,7 +46,7 @@ scenario('what a mail server sent appears whole, in order, to the digit', async 
   await assertRowsSayWhatEventsSay(page, texts);
 });
 
-/** Of the rows in sight: level as a word, the source's digits of the time, ids that are there once and grow. */
+/** Of the rows in sight: ids that are there once and grow, types, and the source's digits of the time. */
 async function assertRowsSayWhatEventsSay(page, texts) {
   const byId = new Map(texts.map((text) => JSON.parse(text)).map((event) => [event.id, event]));
   const rows = (await rowsInSight(page)).filter(({ kind }) => kind === 'event');
@@ -61,6 +61,18 @@ async function assertRowsSayWhatEventsSay(page, texts) {
     assert.ok(row.time.endsWith(digits), `${row.time} is not ${digits}`);
   }
 }
+
+scenario('levels are words, and times have the digits that their sources gave them', async (scene) => {
+  const hub = await scene.hub();
+  const levels = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+  const digits = ['.123456789', '.5', '.100', '.000000', '', '.9999999'];
+  await hub.send(levels.map((level, index) => ({ type: 'x', level: level.toLowerCase(), createdAt: `2026-11-22T10:12:19${digits[index]}Z` })));
+  const page = await scene.open(hub);
+  await untilShown(page, 6);
+  const rows = (await rowsInSight(page)).filter(({ kind }) => kind === 'event');
+  assert.deepEqual(rows.map(({ levelShown }) => levelShown), levels);
+  assert.deepEqual(rows.map(({ time }) => time), digits.map((fraction) => `11-22 10:12:19${fraction}`));
+});
 
 scenario('a newcomer finds the last 200 events, and is told that they were before', async (scene) => {
   const hub = await scene.hub();
