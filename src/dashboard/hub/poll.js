@@ -10,6 +10,8 @@ export class Poll {
   #isShown = false;
   #isAsking = false;
   #isDenied = false;
+  /** Whether the answer that is on its way is one to somebody who is signed in no more. */
+  #isOutdated = false;
 
   /**
    * `ask` is an async function that copes with whatever it is answered. If it gives false, it was told that it may not: to ask on would
@@ -17,17 +19,20 @@ export class Poll {
    */
   constructor(ask) {
     this.#ask = ask;
-    document.addEventListener('visibilitychange', () => this.now());
-    credentials.addEventListener('change', () => {
-      this.#isDenied = false;
-      this.now();
-    });
+    document.addEventListener('visibilitychange', () => this.#next());
+    credentials.addEventListener('change', () => this.again());
   }
 
   show() {
     this.#isShown = true;
+    this.again();
+  }
+
+  /** Asks now, also where the last answer was a refusal. */
+  again() {
     this.#isDenied = false;
-    this.now();
+    this.#isOutdated = this.#isAsking;
+    this.#next();
   }
 
   hide() {
@@ -35,15 +40,17 @@ export class Poll {
     clearTimeout(this.#timer);
   }
 
-  async now() {
+  async #next() {
     if (!this.#isShown || this.#isAsking || this.#isDenied || document.hidden) return;
     clearTimeout(this.#timer);
     this.#isAsking = true;
     try {
-      this.#isDenied = (await this.#ask()) === false;
+      const isDenied = (await this.#ask()) === false;
+      this.#isDenied = isDenied && !this.#isOutdated;
     } finally {
       this.#isAsking = false;
+      this.#isOutdated = false;
     }
-    if (this.#isShown) this.#timer = setTimeout(() => this.now(), PAUSE);
+    if (this.#isShown) this.#timer = setTimeout(() => this.#next(), PAUSE);
   }
 }

@@ -3,7 +3,7 @@
 import { el } from '../dom.js';
 import { clock } from '../metrics/axis.js';
 import { Redraw, write } from '../metrics/redraw.js';
-import { metricsSource as source } from '../metrics/source.js';
+import { DEFAULT_INTERVAL, metricsSource as source } from '../metrics/source.js';
 import { theme } from '../metrics/theme.js';
 import { Health } from './health.js';
 import { Poll } from './poll.js';
@@ -14,7 +14,7 @@ import { Tiles } from './tiles.js';
 
 class HubView {
   title = 'Hub';
-  keys = [{ key: 'r', label: 'Ask again now', run: () => this.#polls.forEach((poll) => poll.now()) }];
+  keys = [{ key: 'r', label: 'Ask again now', run: () => this.#polls.forEach((poll) => poll.again()) }];
   #shell;
   #isShown = false;
   #parts;
@@ -49,6 +49,8 @@ class HubView {
 
   show() {
     this.#isShown = true;
+    // What the other view was refused for its interval is no reason to show nothing here.
+    if (source.state.problem?.parameter === 'interval') source.setInterval(DEFAULT_INTERVAL);
     source.acquire(this);
     this.#tellState();
     this.#redraw.show();

@@ -3,22 +3,27 @@
 import { print } from '../exact_json.js';
 import { quantity, rate, visible } from '../format.js';
 
+/** The units of which values are written in whatever multiple reads best. */
 const SCALED = new Set(['By', 'ns', 'us', 'ms', 's', 'min', 'h', 'd']);
 const COUNTED = /^\{.*\}$/;
 
 /** What is not known yet, or not said. */
 export const UNKNOWN = '–';
 
-/** A value, short. */
+/** A value, short. A unit that tells no more than the title or the column does is left out: it may be long, and is what the source likes. */
 export function amount(value, unit) {
   if (value === null || value === undefined || Number.isNaN(Number(value))) return UNKNOWN;
-  return quantity(value, unit && visible(unit));
+  return quantity(value, isShown(unit) ? unit : undefined);
 }
 
 /** How much of it there is a second. */
 export function amountPerSecond(value, unit) {
   if (value === null || Number.isNaN(value)) return UNKNOWN;
-  return SCALED.has(unit) || unit === '%' ? `${amount(value, unit)}/s` : rate(value);
+  return isShown(unit) ? `${amount(value, unit)}/s` : rate(value);
+}
+
+function isShown(unit) {
+  return SCALED.has(unit) || unit === '%';
 }
 
 /** A number with all its digits, its thousands apart. */

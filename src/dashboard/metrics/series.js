@@ -37,11 +37,12 @@ export class Series {
     this.columns.forEach((column, index) => this.#histories[index].put(frame, Number(sample[column] ?? NaN)));
   }
 
-  /** One column of its history: a function from frames to values would be slow, so it is the object that has them. */
+  /** The history of one of its columns. */
   history(column) {
     return this.#histories[this.columns.indexOf(column)];
   }
 
+  /** It is charted: from now on it keeps all that charts show. */
   extend() {
     for (const history of this.#histories) history.extend(KEPT_FRAMES);
   }

@@ -15,7 +15,7 @@ class MetricsSource extends EventTarget {
   store = new SeriesStore();
   state = { phase: 'ended' };
   interval = DEFAULT_INTERVAL;
-  /** When the latest frame came, and how long that of the one before it is good. */
+  /** When the latest frame came. */
   heardAt = null;
   #connection = new Connection({
     path: 'api/telemetry/metrics/live',

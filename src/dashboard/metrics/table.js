@@ -71,7 +71,8 @@ export class SeriesTable {
   }
 
   focusFilter() {
-    this.#filter.focus();
+    this.element.scrollIntoView({ block: 'start' });
+    this.#filter.focus({ preventScroll: true });
     this.#filter.select();
   }
 
