@@ -128,7 +128,8 @@ export class SeriesTable {
     this.#current = 0;
     this.#scroller.scrollTop = 0;
     this.#arranged.version = -1;
-    this.#redraw.request();
+    // At once: who types on should see what was found.
+    this.draw();
   }
 
   #arrange() {
