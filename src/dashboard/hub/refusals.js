@@ -14,6 +14,7 @@ export class Refusals {
     id: 'refusals',
     title: 'Refused',
     note: 'No figures yet.',
+    noteClass: 'refusals-none',
     heads: ['What and why', ['Now'], ['In all']],
     make: (counter) => new RefusalRow(counter),
   });

@@ -19,6 +19,7 @@ export class Sources {
     id: 'sources',
     title: 'Sources',
     note: 'Asking who sends.',
+    noteClass: 'sources-note',
     heads: ['Source', 'Via', ['Items/s'], ['Bytes/s'], ['Items'], ['Rejected'], ['Requests'], ['Last seen']],
     make: (source) => new SourceRow(source),
   });

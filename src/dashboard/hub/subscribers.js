@@ -23,6 +23,7 @@ export class Subscribers {
     id: 'subscribers',
     title: 'Subscribers',
     note: 'Asking who watches.',
+    noteClass: 'subscribers-note',
     heads: ['Subscriber', 'Filter', ['Since'], ['Sent'], ['Missed'], ['Queued'], ['Lag'], ''],
     make: (subscriber) => new SubscriberRow(subscriber, () => this.#end(subscriber)),
     tools: this.#pager,

@@ -6,15 +6,15 @@ import { KeyedRows } from './keyed_rows.js';
 
 export class TableSection {
   #rows;
-  #note = el('p', { class: 'hub-empty' });
+  #note;
   #count = el('p', { class: 'hub-count' });
   #scroller;
 
   /** `heads` are labels of columns; those of numbers are in an array of one. `make(item)` makes a row, as of KeyedRows. */
-  constructor({ id, title, note, heads, make, tools = null }) {
+  constructor({ id, title, note, noteClass, heads, make, tools = null }) {
     const body = el('tbody');
     this.#rows = new KeyedRows(body, make);
-    this.#note.classList.add(`${id}-note`);
+    this.#note = el('p', { class: `hub-empty ${noteClass}` });
     const table = el('table', { class: `table ${id}-table` }, el('thead', {}, el('tr', {}, heads.map(head))), body);
     // It may be wider than the screen: then the keys have to reach it, to scroll.
     this.#scroller = el('div', { class: 'hub-table', tabindex: '0', role: 'group', 'aria-label': title }, table);
