@@ -1,25 +1,33 @@
 //! A socket whose client may say that it has no more to send and still get its answer (`nc -N`): the end of its input is kept back
-//! while a request that has come whole is being answered.
+//! while a request is being answered that has come whole.
 //!
 //! hyper takes an end of input for a client that has gone, and gives up what it was about to answer. It has a setting against that
 //! (`half_close`), for all answers or none: then nobody would notice a watcher who leaves. So an answer without an end keeps
-//! nothing back.
+//! nothing back. Whether all of a body has come is known when it has been read, which may be after its end has been seen: it is
+//! waited for a little, and a client that broke off is noticed so much later.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::holding::Holding;
+
+/// How long a body that has come may wait to be read: many times as long as a busy server takes to look at it.
+const READING: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct HalfClose<S> {
     socket: S,
     exchange: Exchange,
+    /// Since the end of the input has been seen, while nobody knows whether it came too early.
+    reading: Option<Pin<Box<Sleep>>>,
 }
 
 /// What goes on on one connection over HTTP/1.1, where that is one request at a time.
@@ -36,6 +44,14 @@ struct State {
     reader: Option<Waker>,
 }
 
+/// How far a request is.
+enum Progress {
+    Nothing,
+    /// Perhaps more of it must come.
+    Reading,
+    Answering,
+}
+
 /// The answer to a request is under way for as long as this is held.
 #[derive(Debug)]
 pub(super) struct Answering(Exchange);
@@ -49,11 +65,23 @@ pub(super) struct Told<B> {
 
 impl<S> HalfClose<S> {
     pub(super) fn new(socket: S, exchange: Exchange) -> Self {
-        Self { socket, exchange }
+        Self { socket, exchange, reading: None }
     }
 
     pub(super) fn into_inner(self) -> S {
         self.socket
+    }
+
+    /// Whether the end of the input is not to be seen yet; who reads is woken when it is.
+    fn keeps_back(&mut self, context: &mut Context<'_>) -> bool {
+        match self.exchange.progress(context.waker()) {
+            Progress::Nothing => false,
+            Progress::Answering => true,
+            Progress::Reading => {
+                let reading = self.reading.get_or_insert_with(|| Box::pin(sleep(READING)));
+                reading.as_mut().poll(context).is_pending()
+            }
+        }
     }
 }
 
@@ -65,12 +93,15 @@ impl Exchange {
         (Told { body, exchange: self.clone() }, Answering(self.clone()))
     }
 
-    /// Whether an end of input is to wait; the reader is woken when it need not any more.
-    fn keeps_back(&self, reader: &Waker) -> bool {
+    /// How far it is; who reads is woken when nothing is under way any more.
+    fn progress(&self, reader: &Waker) -> Progress {
         self.with(|state| {
-            let keeps_back = state.is_under_way && state.is_whole;
-            state.reader = keeps_back.then(|| reader.clone());
-            keeps_back
+            state.reader = Some(reader.clone());
+            match (state.is_under_way, state.is_whole) {
+                (false, _) => Progress::Nothing,
+                (true, false) => Progress::Reading,
+                (true, true) => Progress::Answering,
+            }
         })
     }
 
@@ -132,7 +163,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HalfClose<S> {
         let before = buffer.remaining();
         let outcome = Pin::new(&mut self.socket).poll_read(context, buffer);
         let has_ended = matches!(outcome, Poll::Ready(Ok(()))) && buffer.remaining() == before;
-        if has_ended && before > 0 && self.exchange.keeps_back(context.waker()) {
+        if has_ended && before > 0 && self.keeps_back(context) {
             return Poll::Pending;
         }
         outcome

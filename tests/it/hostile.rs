@@ -92,22 +92,36 @@ async fn half_closed(server: &TestServer, request: &str) -> String {
     answer
 }
 
-#[tokio::test]
+/// On several threads, as in the program: the end of its input may be seen before or after its body has been read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_closed_client_still_gets_its_answer() {
     let server = TestServer::start().await;
     let body = "{\"type\":\"a\"}";
-    let post = |headers: &str| {
-        format!("POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n")
+    let length = body.len();
+    let post = |path: &str, headers: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n")
     };
-    let plain = post(&format!("content-length: {}", body.len())) + body;
-    let chunked =
-        post("transfer-encoding: chunked") + &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    let get = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned();
-    // Often: the end of its input may be seen before or after the answer is there.
-    for _ in 0..200 {
-        for request in [&plain, &chunked, &get] {
+    let events = "/api/telemetry/events";
+    let requests = [
+        ("200", post(events, &format!("content-length: {length}")) + body),
+        (
+            "200",
+            post(events, "transfer-encoding: chunked")
+                + &format!("{length:x}\r\n{body}\r\n0\r\n\r\n"),
+        ),
+        (
+            "415",
+            post(events, &format!("content-type: text/plain\r\ncontent-length: {length}")) + body,
+        ),
+        ("404", post("/nope", &format!("content-length: {length}")) + body),
+        ("100", post(events, &format!("expect: 100-continue\r\ncontent-length: {length}")) + body),
+        ("200", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+    ];
+    for _ in 0..100 {
+        for (status, request) in &requests {
             let answer = half_closed(&server, request).await;
-            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{request:?}: {answer:?}");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer:?}");
+            assert!(*status != "100" || answer.contains("HTTP/1.1 200 OK"), "{answer}");
         }
     }
     server.stop().await.unwrap();
