@@ -22,11 +22,6 @@ export function events(frame) {
   return found;
 }
 
-/** How many there are. */
-export function countEvents(frame) {
-  return events(frame).length;
-}
-
 function endOfString(frame, start) {
   let end = frame.indexOf('"', start + 1);
   while (end > 0 && isEscaped(frame, end)) end = frame.indexOf('"', end + 1);

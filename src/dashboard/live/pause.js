@@ -1,6 +1,6 @@
-// What comes while the view is paused: counted, not kept. The hub still has it, and replays it after the last event that was shown.
+// What comes while the view is paused: counted, not kept. The hub still has it, and replays it when the pause ends.
 
-import { countEvents, idOf, events as eventsOf } from './frame.js';
+import { events as eventsOf, idOf } from './frame.js';
 
 export class Waiting {
   events = 0;
@@ -8,36 +8,32 @@ export class Waiting {
   missed = 0;
   /** Of some gaps nobody knows how many are missed. */
   isUncertain = false;
-  /** The first of them: where to begin if nothing had been shown before. */
-  firstId = null;
+  /** A stream has begun in the pause: what it replays of what is shown has not been looked at. */
+  isReplayed;
 
+  constructor({ isReplayed = false } = {}) {
+    this.isReplayed = isReplayed;
+  }
+
+  /** Whether nothing has come since. */
   get isEmpty() {
-    return this.total === 0 && !this.isUncertain;
+    return this.total === 0 && !this.isUncertain && !this.isReplayed;
   }
 
   get total() {
     return this.events + this.missed;
   }
 
-  takeEvents(frame) {
-    this.#begin(idOf(eventsOf(frame)[0] ?? ''));
-    this.events += countEvents(frame);
+  /** Those count that the person has not seen. */
+  takeEvents(frame, account) {
+    const ids = eventsOf(frame).map(idOf);
+    if (ids.length > 0) account.begin(ids[0]);
+    this.events += ids.filter((id) => account.isNew(id)).length;
   }
 
-  takeGap({ missed, from }) {
-    this.#begin(from);
+  takeGap({ missed, from }, account) {
+    if (from) account.begin(from);
     this.missed += missed ?? 0;
     this.isUncertain ||= missed === null;
   }
-
-  /** A gap tells of events before those that came in the meantime. Ids sort as they were given. */
-  #begin(id) {
-    if (id && (this.firstId === null || id < this.firstId)) this.firstId = id;
-  }
-}
-
-/** The id right before another. Ids are 128-bit numbers in hexadecimal. */
-export function idBefore(id) {
-  const digits = (BigInt(`0x${id.replaceAll('-', '')}`) - 1n).toString(16).padStart(32, '0');
-  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

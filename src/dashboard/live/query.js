@@ -5,6 +5,8 @@
 const MAX_RATE = 50;
 /** What a newcomer finds here, of what was before. */
 const REPLAY = 200;
+/** More events than a hub has. */
+const ALL = 1_000_000_000;
 
 /** These can be given once: a new one takes the old one's place. */
 const SINGLE = new Set(['level', 'follow', 'since', 'replay', 'max-rate']);
@@ -89,11 +91,11 @@ export function joined(query) {
   return [...others, { name: 'where', value }];
 }
 
-/** What this page asks the hub for. */
-export function asked(query) {
+/** What this page asks the hub for; with `all`, for all that was before. */
+export function asked(query, { all = false } = {}) {
   const parameters = written(joined(query));
   if (!parameters.has('max-rate')) parameters.set('max-rate', MAX_RATE);
-  if (!parameters.has('since') && !parameters.has('replay')) parameters.set('replay', REPLAY);
+  if (!parameters.has('since') && !parameters.has('replay')) parameters.set('replay', all ? ALL : REPLAY);
   return parameters.toString();
 }
 

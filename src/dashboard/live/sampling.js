@@ -34,7 +34,7 @@ export class Sampling {
     this.#timer = setTimeout(() => this.end(), QUIET);
   }
 
-  /** The stream is quiet enough again, or another one. */
+  /** The stream is quiet enough again, or is a replay, of which nothing is left out. */
   end() {
     if (!this.#stretch) return;
     clearTimeout(this.#timer);

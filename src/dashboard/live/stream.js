@@ -3,8 +3,9 @@
 
 import { Connection } from '../connection.js';
 import { count, duration, visible } from '../format.js';
+import { Account } from './account.js';
 import { events, idOf } from './frame.js';
-import { Waiting, idBefore } from './pause.js';
+import { Waiting } from './pause.js';
 import { Sampling } from './sampling.js';
 
 const GAPS = {
@@ -32,9 +33,10 @@ export class Stream {
   #changed;
   #learn;
   #rate;
-  /** The last event that is shown, or that a gap row accounts for. */
-  #lastId = null;
+  #account = new Account();
   #resuming = false;
+  /** Of what is replayed, the events that were not known. */
+  #replayed = 0;
   /** The row about an interruption that lasts. */
   #lost = null;
   waiting = null;
@@ -43,7 +45,10 @@ export class Stream {
   #hasBeenOpen = false;
   state = { phase: 'ended' };
 
-  /** `query` and `rate` tell what to ask for; `changed` is told of everything, `learn` is shown each event's text. */
+  /**
+   * `query` and `rate` tell what to ask for: `query({ all: true })` for all that the hub has. `changed` is told of everything, `learn` is
+   * shown each event's text.
+   */
   constructor({ rows, query, rate, changed, learn, onstate }) {
     this.#rows = rows;
     this.#rate = rate;
@@ -53,11 +58,14 @@ export class Stream {
     this.#connection = new Connection({
       path: 'api/telemetry/traces/live',
       signal: 'traces',
-      query,
+      // Where nothing was shown before, all that there is has come since.
+      query: () => query({ all: this.isCaughtUp && this.#account.resumeAfter === null }),
+      resumeAfter: () => this.#account.resumeAfter,
       frames: {
         trace: (text, id) => this.#trace(text, id),
         gap: (text) => this.#gap(JSON.parse(text)),
-        'caught-up': (text) => this.#caughtUp(JSON.parse(text)),
+        'caught-up': () => this.#caughtUp(),
+        ping: () => this.#isSilent(),
         bye: (text) => this.#bye(JSON.parse(text)),
       },
       onstate: (state) => {
@@ -76,7 +84,7 @@ export class Stream {
     this.#rows.clear();
     this.sampling.clear();
     Object.assign(this, { waiting: null, missed: 0, isCaughtUp: false });
-    this.#lastId = null;
+    this.#account = new Account();
     this.#lost = null;
     this.#resuming = false;
     this.#connection.open();
@@ -90,9 +98,9 @@ export class Stream {
 
   /** Has the hub replay what came meanwhile, if anything came. */
   resume() {
-    const [from, hasMissed] = [this.#whereToGoOn(), this.waiting?.isEmpty === false];
+    const hasMissed = this.waiting?.isEmpty === false;
     this.waiting = null;
-    if (hasMissed) this.#goOn(from);
+    if (hasMissed) this.#goOn();
     this.#changed();
   }
 
@@ -101,55 +109,65 @@ export class Stream {
     this.#connection.close();
   }
 
-  /** What waits is counted again, as the hub sends it again. */
   wake() {
-    if (this.state.phase !== 'ended') return;
-    const from = this.#whereToGoOn();
-    if (this.waiting) this.waiting = new Waiting();
-    this.#goOn(from);
+    if (this.state.phase === 'ended') this.#goOn();
   }
 
-  #whereToGoOn() {
-    return this.#lastId ?? (this.waiting?.firstId ? idBefore(this.waiting.firstId) : null);
-  }
-
-  #goOn(lastEventId) {
-    this.sampling.end();
+  #goOn() {
     this.#resuming = true;
-    this.#connection.open({ lastEventId });
+    this.#connection.open();
   }
 
-  #trace(text, id) {
-    if (this.waiting) {
-      this.waiting.takeEvents(text);
-      return this.#changed();
-    }
-    for (const event of events(text)) {
-      this.#rows.addEvent(idOf(event), event);
-      this.#learn(event);
-    }
-    this.#lastId = id ?? this.#lastId;
+  #trace(text) {
+    if (this.waiting) this.waiting.takeEvents(text, this.#account);
+    else this.#show(events(text));
     this.#changed();
   }
 
+  #show(found) {
+    const fates = found.map((event) => this.#account.take(idOf(event)));
+    const leftOut = fates.filter((fate) => fate === 'left out').length;
+    if (leftOut > 0) this.sampling.leftOut(leftOut, this.#rate());
+    const fresh = found.filter((_, index) => fates[index] === 'new');
+    if (this.#account.isReplay && fresh.length > 0) this.#replays(fresh.length);
+    for (const event of fresh) {
+      this.#rows.addEvent(idOf(event), event);
+      this.#learn(event);
+    }
+  }
+
+  #replays(number) {
+    this.sampling.end();
+    this.#replayed += number;
+  }
+
   #gap(gap) {
-    if (this.waiting) this.waiting.takeGap(gap);
-    else if (gap.reason === 'sampled') this.sampling.leftOut(gap.missed ?? 0, this.#rate());
+    if (this.waiting) this.waiting.takeGap(gap, this.#account);
+    else if (gap.reason === 'sampled') this.#leftOut(gap);
     else this.#showGap(gap);
     this.#changed();
   }
 
-  #showGap({ reason, missed, to }) {
+  #leftOut(gap) {
+    this.#account.leftOut(gap);
+    this.sampling.leftOut(gap.missed ?? 0, this.#rate());
+  }
+
+  #showGap(gap) {
+    const { reason, missed } = gap;
+    if (reason === 'slow') this.#account.missed(gap);
+    else this.#account.lost(gap);
     this.missed += missed ?? 0;
     const what = missed === null ? 'Some events may be missing here' : `${numberOf(missed, 'event')} missed`;
     this.#rows.addNote('gap', reason, `${what}: ${GAPS[reason] ?? reason}`);
-    this.#lastId = to ?? this.#lastId;
   }
 
-  #caughtUp({ replayed }) {
+  /** What came of the replay while the view was paused is replayed again. */
+  #caughtUp() {
     const isFirst = !this.isCaughtUp;
     this.isCaughtUp = true;
-    if (!this.waiting) this.#sayWhatWasReplayed(replayed, isFirst);
+    this.#account.replayEnds();
+    if (!this.waiting) this.#sayWhatWasReplayed(this.#replayed, isFirst);
     this.#resuming = false;
     this.#changed();
   }
@@ -160,6 +178,11 @@ export class Stream {
     else if (!isFirst && !this.#resuming) this.#rows.addNote('note', 'caught-up', 'Nothing came meanwhile; live from here on');
   }
 
+  /** The hub sends this when it has had nothing to say for long. */
+  #isSilent() {
+    if (!this.waiting || this.waiting.isEmpty) this.#account.isSilent();
+  }
+
   #bye({ reason }) {
     this.#interrupted('bye', ENDS[reason] ?? `The hub ended the stream: ${reason}`);
     this.#changed();
@@ -167,11 +190,19 @@ export class Stream {
 
   #enter(state) {
     this.state = state;
+    if (state.phase === 'open') this.#streamBegins();
     if (state.phase === 'waiting' && this.#hasBeenOpen) this.#interrupted('lost', LOST);
     if (state.phase === 'open' && this.#lost) this.#reconnected();
     else if (state.problem && this.#lost?.row) this.#lost.row.text = `${this.#lost.cause}; ${visible(state.problem.detail)}`;
     this.#hasBeenOpen ||= state.phase === 'open';
     this.#changed();
+  }
+
+  /** What waits is counted again, as the hub sends it again. */
+  #streamBegins() {
+    this.#account.streamBegins();
+    this.#replayed = 0;
+    if (this.waiting) this.waiting = new Waiting({ isReplayed: true });
   }
 
   /** One row for it all, from its cause to its end. */

@@ -46,7 +46,7 @@ class LiveView {
     this.list = new VirtualList(this.#rows, { changed: () => this.#listChanged(), open: (number) => this.#open(number) });
     this.stream = new Stream({
       rows: this.#rows,
-      query: () => asked(this.#query),
+      query: (extent) => asked(this.#query, extent),
       rate: () => rateOf(this.#query),
       changed: () => this.#changed(),
       learn: (text) => this.#learn(text),
