@@ -15,7 +15,7 @@ use std::time::Duration;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::holding::Holding;
 
@@ -78,7 +78,9 @@ impl<S> HalfClose<S> {
             Progress::Nothing => false,
             Progress::Answering => true,
             Progress::Reading => {
-                let reading = self.reading.get_or_insert_with(|| Box::pin(sleep(READING)));
+                let reading = self
+                    .reading
+                    .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + READING)));
                 reading.as_mut().poll(context).is_pending()
             }
         }
