@@ -20,12 +20,12 @@ const shell = {
   },
 
   /** How a view's connection is. */
-  state({ phase, retryAt, problem }) {
+  state({ phase, problem }) {
     const indicator = find('.shell-state');
     const text = {
       connecting: 'connecting',
       open: 'live',
-      waiting: `reconnecting in ${Math.max(1, Math.round((retryAt - Date.now()) / 1000))} s`,
+      waiting: 'reconnecting',
       refused: 'refused',
       'signed-out': 'sign-in needed',
       ended: 'stopped',
@@ -39,7 +39,7 @@ const shell = {
 };
 
 function showView() {
-  const name = address.view in VIEWS ? address.view : 'live';
+  const name = Object.hasOwn(VIEWS, address.view) ? address.view : 'live';
   const view = VIEWS[name];
   if (shown !== view) {
     shown?.hide();
@@ -135,14 +135,21 @@ function showWhoIsIn() {
   button.textContent = credentials.isSignedIn ? 'Sign out' : 'Sign in';
 }
 
+/** A link to a place in this page, whose fragment is the view's. */
+function skipToView(event) {
+  event.preventDefault();
+  main.focus();
+}
+
 function begin() {
   listViews();
+  find('.skip').addEventListener('click', skipToView);
   addEventListener('keydown', pressed);
   address.addEventListener('change', showView);
   find('.shell-help').addEventListener('click', showHelp);
   find('#sign-in').addEventListener('close', answered);
   find('.shell-sign').addEventListener('click', () => (credentials.isSignedIn ? credentials.signOut() : askForToken()));
-  credentials.addEventListener('needed', () => askForToken());
+  credentials.addEventListener('needed', (event) => askForToken(event.detail));
   credentials.addEventListener('change', showWhoIsIn);
   new MutationObserver(showWhoIsIn).observe(find('.shell-state'), { attributeFilter: ['data-phase'] });
   showWhoIsIn();

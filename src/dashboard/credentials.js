@@ -25,14 +25,15 @@ class Credentials extends EventTarget {
     const token = sessionStorage.getItem(KEY);
     if (token !== null) headers.set('authorization', `Bearer ${token}`);
     const answer = await fetch(hubUrl(path), { cache: 'no-store', ...options, headers });
-    if (answer.status === 401) this.dispatchEvent(new Event('needed'));
+    if (answer.status === 401) this.dispatchEvent(new CustomEvent('needed', { detail: (await problem(answer.clone())).detail }));
     return answer;
   }
 
   /** A ticket for the stream of a signal; null without a token, with which no ticket is to be had. */
-  async ticket(signal) {
+  async ticket(signal, options) {
     if (!this.isSignedIn) return null;
-    const answer = await this.fetch(`api/telemetry/live/${TICKETS[signal]}`);
+    // Without a session, which would stay in the browser when the person has signed out.
+    const answer = await this.fetch(`api/telemetry/live/${TICKETS[signal]}?session=none`, options);
     if (!answer.ok) throw new Refusal(await problem(answer));
     return (await answer.json()).data;
   }
@@ -46,19 +47,28 @@ export class Refusal extends Error {
   }
 }
 
-/** What an answer says went wrong (RFC 9457). */
+/** What an answer says went wrong (RFC 9457), whether it is the hub that says so, and how long it wants to be left alone. */
 export async function problem(answer) {
-  const fallback = { status: answer.status, title: answer.statusText, detail: `the hub answered ${answer.status}` };
+  const { status, statusText, headers } = answer;
+  const said = {
+    status,
+    isOfHub: headers.get('content-type') === 'application/problem+json',
+    retryAfter: (Number(headers.get('retry-after')) || 0) * 1000,
+  };
+  const plain = { title: statusText, detail: `the answer was ${status} ${statusText}`.trim(), ...said };
+  if (!said.isOfHub) return plain;
   try {
-    return { ...fallback, ...(await answer.json()) };
+    return { ...plain, ...(await answer.json()), ...said };
   } catch {
-    return fallback;
+    return plain;
   }
 }
 
 /** A path of the hub's, wherever a host has mounted it. */
 export function hubUrl(path) {
-  return new URL(path, document.baseURI);
+  const url = new URL(path, document.baseURI);
+  // A browser asks for nothing by an address that holds a password, and nobody should copy one.
+  return Object.assign(url, { username: '', password: '' });
 }
 
 export const credentials = new Credentials();

@@ -50,7 +50,7 @@ const SECONDS = { ns: 1e-9, us: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86_40
 export function quantity(value, unit) {
   const number = Number(value);
   if (unit === 'By') return bytes(number);
-  if (unit in SECONDS && unit !== null) return duration(number * SECONDS[unit] * 1000);
+  if (unit && Object.hasOwn(SECONDS, unit)) return duration(number * SECONDS[unit] * 1000);
   if (unit === '%') return `${significant(number)} %`;
   // A unit in braces is an annotation, which counts what it names.
   const name = unit && unit !== '1' ? unit.replace(/^\{(.*)\}$/, '$1') : '';
@@ -65,13 +65,13 @@ function bytes(number) {
 
 /** Milliseconds, as a length of time. */
 export function duration(milliseconds) {
-  const size = Math.abs(milliseconds);
-  if (size === 0) return '0 s';
-  if (size < 0.001) return `${significant(milliseconds * 1e6)} ns`;
-  if (size < 1) return `${significant(milliseconds * 1000)} µs`;
-  if (size < 1000) return `${significant(milliseconds)} ms`;
-  if (size < 60_000) return `${significant(milliseconds / 1000)} s`;
-  const seconds = Math.floor(milliseconds / 1000);
+  if (milliseconds < 0) return `-${duration(-milliseconds)}`;
+  if (milliseconds === 0) return '0 s';
+  if (milliseconds < 0.001) return `${significant(milliseconds * 1e6)} ns`;
+  if (milliseconds < 1) return `${significant(milliseconds * 1000)} µs`;
+  if (milliseconds < 1000) return `${significant(milliseconds)} ms`;
+  if (milliseconds < 59_950) return `${significant(milliseconds / 1000)} s`;
+  const seconds = Math.round(milliseconds / 1000);
   const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   if (days > 0) return `${days} d ${hours} h`;
   if (hours > 0) return `${hours} h ${minutes} min`;
