@@ -226,6 +226,11 @@ impl Access {
     pub(crate) fn ticket(&self, grant: &Grant, signal: Scope, now: Timestamp) -> String {
         self.tickets.ticket(grant, signal, now)
     }
+
+    /// One that begins no session.
+    pub(crate) fn ticket_alone(&self, grant: &Grant, signal: Scope, now: Timestamp) -> String {
+        self.tickets.ticket_alone(grant, signal, now)
+    }
 }
 
 impl Grant {

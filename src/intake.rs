@@ -266,6 +266,11 @@ impl Intake {
         self.access.ticket(grant, signal, Timestamp::now())
     }
 
+    /// One that begins no session.
+    pub(crate) fn ticket_alone(&self, grant: &Grant, signal: Scope) -> String {
+        self.access.ticket_alone(grant, signal, Timestamp::now())
+    }
+
     /// Which pages of other origins may.
     pub(crate) fn cors(&self) -> &Cors {
         &self.access.cors

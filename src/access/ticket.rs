@@ -65,6 +65,13 @@ impl Tickets {
         self.tickets.sign(&grant, now + TICKET_LIFE)
     }
 
+    /// One that begins no session, for a page that asks for a ticket each time.
+    pub(super) fn ticket_alone(&self, grant: &Grant, signal: Scope, now: Timestamp) -> String {
+        let ticket = self.ticket(grant, signal, now);
+        self.is_first_use(&ticket, now);
+        ticket
+    }
+
     /// What a ticket grants.
     pub(super) fn admit(&self, ticket: &str) -> Option<Grant> {
         self.tickets.decoding.grant(ticket)
@@ -78,8 +85,12 @@ impl Tickets {
         signal: Scope,
         now: Timestamp,
     ) -> Option<HeaderValue> {
+        self.is_first_use(ticket, now).then(|| self.session(grant, signal, now))
+    }
+
+    fn is_first_use(&self, ticket: &str, now: Timestamp) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.note(TokenHash::of(ticket), now).then(|| self.session(grant, signal, now))
+        used.note(TokenHash::of(ticket), now)
     }
 
     fn session(&self, grant: &Grant, signal: Scope, now: Timestamp) -> HeaderValue {

@@ -163,6 +163,17 @@ async fn a_session_outlives_the_ticket_for_the_page_that_had_it() {
 }
 
 #[tokio::test]
+async fn a_ticket_can_be_asked_for_that_begins_no_session() {
+    let server = hub().await;
+    for (path, token) in [(TRACES, TRACING_TOKEN), (METRICS, METRICS_TOKEN)] {
+        let alone = ticket(&server, &format!("{token}?session=none"), "all").await;
+        let answer = open(&server, path, &format!("token={alone}"), &[]).await;
+        assert_eq!((answer.status().as_u16(), answer.headers().get(SET_COOKIE)), (200, None));
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_by_ticket_ends_with_the_token_and_not_with_the_ticket() {
     let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
     let soon = known("soon", &["traces"], &json!({ "expires": expires.to_string() }));
