@@ -1,5 +1,6 @@
 // What every test in the browser stands on: a browser for each file of tests, a hub and pages for each test, and the rule that a page
-// must have nothing to complain of: no error on its console, none that it does not catch, nothing that its policy had to forbid.
+// must have nothing to complain of: no error on its console, none that it does not catch, nothing that its policy had to forbid, no
+// request to anybody but its hub.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -86,24 +87,25 @@ class Scene {
 
   /**
    * A page of a browser that knows nothing. `at` is the fragment of its address; `allow` are the complaints of the console that a test
-   * makes the browser utter.
+   * makes the browser utter; `prepare` is given the page before it goes anywhere.
    */
-  async open(hub, { at = '', allow = [], ...options } = {}) {
+  async open(hub, { at = '', allow = [], prepare = null, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en', timezoneId: 'UTC', acceptDownloads: true, ...options });
     context.setDefaultTimeout(PATIENCE);
     this.#contexts.push(context);
-    return this.openIn(context, hub, { at, allow });
+    return this.openIn(context, hub, { at, allow, prepare });
   }
 
   /** One more page of the same browser. */
-  async openIn(context, hub, { at = '', allow = [] } = {}) {
+  async openIn(context, hub, { at = '', allow = [], prepare = null } = {}) {
     const page = await context.newPage();
-    await this.#watch(page, allow);
+    await prepare?.(page);
+    await this.#watch(page, hub, allow);
     await page.goto(hub.url + at);
     return page;
   }
 
-  async #watch(page, allow) {
+  async #watch(page, hub, allow) {
     const complain = (kind, text) => {
       if (!allow.some((pattern) => pattern.test(text))) this.faults.push(`${kind}: ${text}`);
     };
@@ -112,6 +114,9 @@ class Scene {
     });
     page.on('pageerror', (error) => complain('error', error.stack ?? String(error)));
     page.on('crash', () => complain('crash', page.url()));
+    page.on('request', (request) => {
+      if (!request.url().startsWith(hub.url) && !/^(blob|data|about):/.test(request.url())) complain('request', `to another server: ${request.url()}`);
+    });
     await page.exposeBinding('toldOfViolation', (_, text) => complain('policy', text));
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sourceFile, sample }) => {

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-import { replayed } from './stream.mjs';
+import { frames, replayed } from './stream.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PROGRAM = process.env.HUB ?? join(ROOT, 'target/debug/telemetry-hub');
@@ -146,6 +146,15 @@ export class HubProgram {
   /** What the hub has of a query, in its order, as text to the letter. */
   async replayed(query) {
     return replayed(await this.fetch(`api/telemetry/traces/live?${query}`));
+  }
+
+  /** What the hub says of its series now, by their names. */
+  async series() {
+    const answer = await this.fetch('api/telemetry/metrics/live?interval=1h');
+    for await (const { event, data } of frames(answer.body)) {
+      if (event === 'metrics') return new Map(JSON.parse(data).map((one) => [one.id, one]));
+    }
+    throw new Error('the hub ended the stream before the first frame');
   }
 
   async subscribers() {
