@@ -20,7 +20,7 @@ const shell = {
   },
 
   /** How a view's connection is. */
-  state({ phase, problem }) {
+  state({ phase, retryAt, problem }) {
     const indicator = find('.shell-state');
     const text = {
       connecting: 'connecting',
@@ -30,7 +30,9 @@ const shell = {
       'signed-out': 'sign-in needed',
       ended: 'stopped',
     }[phase];
-    indicator.title = problem?.detail ?? '';
+    const next = retryAt ? `Trying again at ${new Date(retryAt).toLocaleTimeString()}` : '';
+    indicator.title = [problem?.detail, next].filter(Boolean).join('. ');
+    indicator.dataset.retryAt = retryAt ?? '';
     if (indicator.dataset.phase === phase && indicator.textContent === text) return;
     indicator.dataset.phase = phase;
     indicator.textContent = text;
