@@ -65,8 +65,11 @@ export class Completion {
     this.#show(this.#offers.length > 0);
   }
 
+  /** Nothing of it stays in the page, as another person may sit down at it. */
   close() {
     this.#active = -1;
+    this.#offers = [];
+    this.element.replaceChildren();
     this.#show(false);
   }
 

@@ -49,6 +49,10 @@ export class Seen {
     values.set(text, (values.get(text) ?? 0) + 1);
   }
 
+  forget() {
+    this.#keys.clear();
+  }
+
   get keys() {
     return [...this.#keys.keys()];
   }

@@ -81,13 +81,18 @@ export class Stream {
 
   /** Anew, with what the query is now. */
   begin() {
+    this.forget();
+    this.#connection.open();
+  }
+
+  /** Keeps nothing of what came. */
+  forget() {
     this.#rows.clear();
     this.sampling.clear();
     Object.assign(this, { waiting: null, missed: 0, isCaughtUp: false });
     this.#account = new Account();
     this.#lost = null;
     this.#resuming = false;
-    this.#connection.open();
     this.#changed();
   }
 

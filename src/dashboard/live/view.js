@@ -1,6 +1,7 @@
 // The live view: events as they come. This is where its parts are put together.
 
 import { address } from '../address.js';
+import { credentials } from '../credentials.js';
 import { el } from '../dom.js';
 import { count } from '../format.js';
 import { nothingMatches, nothingToSee, nothingYet } from './empty.js';
@@ -25,6 +26,8 @@ class LiveView {
   /** The end of the rows when the list ceased to follow. */
   #leftAt = 0;
   #emptyShown = '';
+  #isShown = false;
+  #wasSignedIn = credentials.isSignedIn;
 
   keys = [
     { key: '/', label: 'Filter', run: () => this.bar.focus() },
@@ -61,13 +64,25 @@ class LiveView {
     this.share = new ShareMenu({ query: () => this.#query, texts: () => this.#rows.texts(), announce: (text) => this.#say(text) });
     root.append(...this.#parts());
     this.list.element.addEventListener('keydown', (event) => this.#pressedInList(event));
+    credentials.addEventListener('change', () => this.#whoChanged());
   }
 
   show(parameters) {
+    this.#isShown = true;
     this.#query = read(parameters);
     this.bar.show(this.#query);
     const wanted = asked(this.#query);
-    if (wanted === this.#begunWith) return this.stream.wake();
+    if (wanted === this.#begunWith) this.stream.wake();
+    else this.#begin(wanted);
+  }
+
+  hide() {
+    this.#isShown = false;
+    this.spoken.forget();
+    this.stream.suspend();
+  }
+
+  #begin(wanted) {
     this.#begunWith = wanted;
     this.spoken.forget();
     this.list.select(null);
@@ -75,9 +90,17 @@ class LiveView {
     this.stream.begin();
   }
 
-  hide() {
-    this.spoken.forget();
-    this.stream.suspend();
+  /** What one person saw is not for the next. What is shown to nobody in particular, the next one may see as well. */
+  #whoChanged() {
+    const wasSomebody = this.#wasSignedIn;
+    this.#wasSignedIn = credentials.isSignedIn;
+    if (!wasSomebody) return;
+    this.side.close();
+    this.#seen.forget();
+    this.stream.forget();
+    this.list.forget();
+    if (this.#isShown) this.#begin(this.#begunWith);
+    else this.#begunWith = null;
   }
 
   #parts() {

@@ -54,6 +54,12 @@ export class VirtualList {
     this.draw();
   }
 
+  /** Leaves no row in the page, even while it is out of sight. */
+  forget() {
+    this.select(null);
+    this.#release(Infinity, Infinity);
+  }
+
   follow() {
     this.#setFollowing(true);
     this.draw();
