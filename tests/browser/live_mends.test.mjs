@@ -75,3 +75,68 @@ scenario('completion forgets the values of the one before', async (scene) => {
   assert.deepEqual(await page.locator('.completion [role=option]').allTextContents(), []);
   await field.fill('');
 });
+
+/** Has the page believe that its tab is in the background, or back. */
+async function putAway(page, hidden) {
+  await page.evaluate((isHidden) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => isHidden });
+    Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => (isHidden ? 'hidden' : 'visible') });
+    document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
+  }, hidden);
+}
+
+const streams = async (hub) => (await hub.subscribers()).filter(({ signal, state }) => signal === 'traces' && state !== 'ending').length;
+
+scenario('a tab that nobody looks at leaves its connection to others, and misses nothing', async (scene) => {
+  const hub = await scene.hub();
+  await hub.send({ type: 'a' });
+  const page = await scene.open(hub, { prepare: (fresh) => fresh.clock.install() });
+  await untilShown(page, 1);
+  await putAway(page, true);
+  await page.clock.fastForward(59_000);
+  // Whoever was away for less finds it as it was.
+  await putAway(page, false);
+  await putAway(page, true);
+  await page.clock.fastForward(59_000);
+  await hub.send({ type: 'b' });
+  await untilShown(page, 2);
+  await page.clock.fastForward(2_000);
+  await untilEqual('streams', () => streams(hub), 0);
+
+  await hub.send(Array.from({ length: 500 }, () => ({ type: 'c' })));
+  await putAway(page, false);
+  await untilShown(page, 502);
+});
+
+scenario('a paused tab that nobody looks at tells what waits when somebody does', async (scene) => {
+  const hub = await scene.hub();
+  await hub.send({ type: 'a' });
+  const page = await scene.open(hub, { prepare: (fresh) => fresh.clock.install() });
+  await untilShown(page, 1);
+  await page.locator('.pause-button').click();
+  await hub.send({ type: 'b' });
+  await putAway(page, true);
+  await page.clock.fastForward(61_000);
+  await untilEqual('streams', () => streams(hub), 0);
+  await hub.send({ type: 'c' });
+  await putAway(page, false);
+  await page.locator('.waiting', { hasText: '2 waiting' }).waitFor();
+  assert.equal((await numbers(page)).shown, 1);
+  await page.locator('.pause-button').click();
+  await untilShown(page, 3);
+});
+
+scenario('a tab that is opened in the background has a stream for a while only', async (scene) => {
+  const hub = await scene.hub();
+  await hub.send({ type: 'a' });
+  const hide = () => Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });
+  const page = await scene.open(hub, { prepare: async (fresh) => {
+    await fresh.clock.install();
+    await fresh.addInitScript(hide);
+  } });
+  await untilEqual('streams', () => streams(hub), 1);
+  await page.clock.fastForward(61_000);
+  await untilEqual('streams', () => streams(hub), 0);
+  await putAway(page, false);
+  await untilShown(page, 1);
+});
