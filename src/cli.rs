@@ -10,10 +10,15 @@ use tracing_subscriber::filter::ParseError;
 use crate::config::Settings;
 
 mod check;
+mod harmless;
+mod hub_client;
+mod interrupts;
+mod live;
 mod load;
 mod send;
 mod serve;
 mod systemd;
+mod tail;
 mod token;
 
 /// Watch what your systems do, live: logs, traces and metrics in, filtered Server-Sent Events out.
@@ -36,6 +41,8 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Send the lines of a file or a pipe to a hub, as events
     Send(send::SendOptions),
+    /// Watch the events of a hub, as lines
+    Tail(tail::TailOptions),
     /// Load a server with subscribers and events; prove that all arrives, and tell what it costs
     Load(load::LoadOptions),
     /// Look whether settings are good, and tell what they would open to whom
@@ -90,6 +97,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Serve(options) => on_runtime(serve::run(options)),
         Command::Send(options) => on_runtime(send::run(options)),
+        Command::Tail(options) => on_runtime(tail::run(options)),
         Command::Load(options) => on_runtime(load::run(options)),
         Command::Check(options) => check::run(&options),
         Command::Token(options) => token::run(&options),

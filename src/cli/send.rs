@@ -15,10 +15,12 @@ use tokio::sync::{Notify, mpsc};
 use batch::Gatherer;
 use console::Console;
 use input::{Input, Line};
-use interrupts::Interrupts;
-use publisher::{Endpoint, PublishError, Publisher};
+
+use publisher::{PublishError, Publisher};
 use recognise::{Format, Recogniser};
 
+use super::hub_client::HubUrl;
+use super::interrupts::Interrupts;
 use crate::config::Secret;
 use crate::signature::WebhookKey;
 
@@ -27,7 +29,6 @@ mod backoff;
 mod batch;
 mod console;
 mod input;
-mod interrupts;
 mod journal;
 mod logfmt;
 mod publisher;
@@ -52,7 +53,7 @@ pub(super) struct SendOptions {
     /// The hub to send to; /api/telemetry/events is appended
     #[arg(long, value_name = "URL", env = "TELEMETRY_HUB_URL")]
     #[arg(default_value = "http://127.0.0.1:8787")]
-    url: Endpoint,
+    url: HubUrl,
     /// What the lines are; `auto` decides line by line
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,

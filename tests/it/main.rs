@@ -31,6 +31,8 @@ mod sources;
 mod streams;
 mod subscribers;
 mod systemd;
+mod tail;
+mod terminal;
 mod tls;
 mod traces;
 mod transports;

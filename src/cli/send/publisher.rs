@@ -3,11 +3,10 @@
 //! Nothing is dropped here without the [`Console`] being told. A batch is repeated until the hub has answered for it, so
 //! delivery is at least once.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Url};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,13 +14,12 @@ use super::answer::{self, Answer, Receipt, Rejection};
 use super::backoff::Backoff;
 use super::batch::Batch;
 use super::console::Console;
+use crate::cli::hub_client::HubUrl;
 use crate::config::Secret;
 use crate::error_chain::error_chain;
 use crate::signature::{self, WebhookKey};
 
 const EVENTS_PATH: [&str; 3] = ["api", "telemetry", "events"];
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A hub answers when its collector has the events, in well under a second: this one hangs.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,43 +29,6 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Shorter trouble is not worth a line.
 const TELL_AFTER: Duration = Duration::from_secs(2);
-
-/// Where a hub takes events.
-#[derive(Debug, Clone)]
-pub(super) struct Endpoint(Url);
-
-/// Why a URL is not one of a hub.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EndpointError {
-    #[error("not a URL like http://127.0.0.1:8787: {0}")]
-    NotAUrl(String),
-    #[error("{0}: expected http or https")]
-    NotHttp(String),
-}
-
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut url =
-            Url::parse(text).map_err(|error| EndpointError::NotAUrl(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(EndpointError::NotHttp(url.scheme().to_owned()));
-        }
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(EVENTS_PATH);
-        }
-        Ok(Self(url))
-    }
-}
-
-impl Endpoint {
-    fn is_on_this_host(&self) -> bool {
-        let host = self.0.host_str().unwrap_or_default();
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    }
-}
 
 /// Why no more is sent.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +43,8 @@ pub(super) enum PublishError {
 #[derive(Debug)]
 pub(super) struct Publisher<'a> {
     client: Client,
-    endpoint: Endpoint,
+    hub: HubUrl,
+    endpoint: Url,
     key: Option<WebhookKey>,
     token: Option<Secret>,
     retry_for: Duration,
@@ -91,20 +53,13 @@ pub(super) struct Publisher<'a> {
 
 impl<'a> Publisher<'a> {
     pub(super) fn new(
-        endpoint: Endpoint,
+        hub: HubUrl,
         retry_for: Duration,
         console: &'a Console,
     ) -> reqwest::Result<Self> {
-        let mut builder = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            // A redirected POST may arrive as a GET.
-            .redirect(redirect::Policy::none());
-        if endpoint.is_on_this_host() {
-            builder = builder.no_proxy();
-        }
-        let (key, token) = (None, None);
-        Ok(Self { client: builder.build()?, endpoint, key, token, retry_for, console })
+        let client = hub.client().timeout(REQUEST_TIMEOUT).build()?;
+        let (endpoint, key, token) = (hub.at(&EVENTS_PATH), None, None);
+        Ok(Self { client, hub, endpoint, key, token, retry_for, console })
     }
 
     /// With a key that every body is signed with.
@@ -180,14 +135,14 @@ impl<'a> Publisher<'a> {
         match self.try_post(batch).await {
             Ok(answer) => answer,
             Err(error) if error.is_builder() => Answer::Refused(error_chain(&error.without_url())),
-            Err(error) => Answer::Busy { reason: self.explain(&error), retry_after: None },
+            Err(error) => Answer::Busy { reason: self.hub.explain(&error), retry_after: None },
         }
     }
 
     async fn try_post(&self, batch: &Batch) -> reqwest::Result<Answer> {
         let mut request = self
             .client
-            .post(self.endpoint.0.clone())
+            .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "application/x-ndjson")
             .body(batch.body.clone());
         if let Some(key) = &self.key {
@@ -207,21 +162,6 @@ impl<'a> Publisher<'a> {
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         Ok(answer::read(response.status(), retry_after, &body, batch.len()))
     }
-
-    /// What went wrong, without what a URL may hold that is secret.
-    fn explain(&self, error: &reqwest::Error) -> String {
-        let hub = self.endpoint.0.origin().ascii_serialization();
-        if error.is_timeout() {
-            return format!("no answer from {hub}");
-        }
-        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
-        let cause = causes.last().map(ToString::to_string).unwrap_or_default();
-        if error.is_connect() {
-            format!("cannot reach {hub}: {cause}")
-        } else {
-            format!("the connection to {hub} broke: {cause}")
-        }
-    }
 }
 
 /// What the hub did with a batch in the end.
@@ -233,46 +173,4 @@ enum Delivered {
 /// For a single event that is too large.
 fn rejects_it(reason: String) -> Receipt {
     Receipt { accepted: 0, rejected: 1, errors: vec![Rejection { index: 0, error: reason }] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(url: &str, expected: &str) {
-        let found = match url.parse::<Endpoint>() {
-            Ok(endpoint) => endpoint.0.to_string(),
-            Err(error) => error.to_string(),
-        };
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn path_is_appended() {
-        check("http://127.0.0.1:8787", "http://127.0.0.1:8787/api/telemetry/events");
-        check("https://hub", "https://hub/api/telemetry/events");
-        check("http://hub/", "http://hub/api/telemetry/events");
-        check("http://hub/behind/proxy/", "http://hub/behind/proxy/api/telemetry/events");
-        check("http://[::1]:1?token=x", "http://[::1]:1/api/telemetry/events?token=x");
-    }
-
-    #[test]
-    fn other_urls_are_refused() {
-        check("localhost:8787", "localhost: expected http or https");
-        check("hub", "not a URL like http://127.0.0.1:8787: relative URL without a base");
-    }
-
-    #[test]
-    fn proxies_are_for_other_hosts() {
-        for (url, expected) in [
-            ("http://127.0.0.1:1", true),
-            ("http://[::1]:1", true),
-            ("http://localhost", true),
-            ("http://10.0.0.1", false),
-            ("http://hub", false),
-        ] {
-            assert_eq!(url.parse::<Endpoint>().unwrap().is_on_this_host(), expected, "{url}");
-        }
-    }
 }
