@@ -15,11 +15,13 @@ mod hub_client;
 mod interrupts;
 mod live;
 mod load;
+mod output;
 mod send;
 mod serve;
 mod systemd;
 mod tail;
 mod token;
+mod top;
 
 /// Watch what your systems do, live: logs, traces and metrics in, filtered Server-Sent Events out.
 ///
@@ -43,6 +45,8 @@ enum Command {
     Send(send::SendOptions),
     /// Watch the events of a hub, as lines
     Tail(tail::TailOptions),
+    /// Watch the metrics of a hub, as a table
+    Top(top::TopOptions),
     /// Load a server with subscribers and events; prove that all arrives, and tell what it costs
     Load(load::LoadOptions),
     /// Look whether settings are good, and tell what they would open to whom
@@ -58,6 +62,8 @@ Examples:
   curl http://127.0.0.1:8787/api/telemetry/events -H 'Content-Type: application/json' \\
        -d '{\"type\":\"hello\",\"text\":\"it works\"}'
   journalctl -f -o json | telemetry-hub send
+  telemetry-hub tail level=warn remote-ip=10.0.0.0/8
+  telemetry-hub top 'server.*'
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8787 your-program
 
 Filters, in the query of /api/telemetry/traces/live:
@@ -83,12 +89,8 @@ Settings:
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let help = |command: clap::Command| {
-        let text = format!("{AFTER_HELP}\n{}", indented(&Settings::defaults_as_toml()));
-        command.after_long_help(text)
-    };
-    let command = help(Cli::command()).mut_subcommand("serve", help);
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let matches = command_line().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Err(error) = log_to_stderr() {
         eprintln!("telemetry-hub: {LOG_VARIABLE}: {error}");
         return ExitCode::from(serve::BAD_OPTION);
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => on_runtime(serve::run(options)),
         Command::Send(options) => on_runtime(send::run(options)),
         Command::Tail(options) => on_runtime(tail::run(options)),
+        Command::Top(options) => on_runtime(top::run(options)),
         Command::Load(options) => on_runtime(load::run(options)),
         Command::Check(options) => check::run(&options),
         Command::Token(options) => token::run(&options),
@@ -106,6 +109,15 @@ pub fn main() -> ExitCode {
         eprintln!("telemetry-hub: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// All commands and options, with what is computed in their help.
+fn command_line() -> clap::Command {
+    let help = |command: clap::Command| {
+        let text = format!("{AFTER_HELP}\n{}", indented(&Settings::defaults_as_toml()));
+        command.after_long_help(text)
+    };
+    help(Cli::command()).mut_subcommand("serve", help)
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

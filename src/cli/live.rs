@@ -62,7 +62,7 @@ pub(super) struct LiveOptions {
     /// The hub to watch
     #[arg(long, value_name = "URL", env = "TELEMETRY_HUB_URL")]
     #[arg(default_value = "http://127.0.0.1:8787")]
-    url: HubUrl,
+    pub(super) url: HubUrl,
     /// A file with the token to show, if the hub asks for one [default: what is in TELEMETRY_HUB_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub(super) struct LiveOptions {
     ca: Option<PathBuf>,
     /// End, with 1, when the hub cannot be reached or the connection is lost
     #[arg(long)]
-    no_retry: bool,
+    pub(super) no_retry: bool,
 }
 
 impl LiveOptions {

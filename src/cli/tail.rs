@@ -3,9 +3,7 @@
 //! [`live`](super::live) follows the stream; here is what a person sees of it. Standard output gets events and, between
 //! them, what is missing; standard error gets what becomes of the connection. With `--json` standard output has events alone.
 
-use std::fmt;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -14,20 +12,16 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use telemetry_hub_actors::Key;
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::unix::pipe;
 
 use super::harmless::harmless;
 use super::interrupts::Interrupts;
 use super::live::{self, Frame, LiveOptions, Parameter, Query, Signal, Update};
+use super::output::{self, INTERRUPTED, Reader, reader_gone, say};
 use event::TailEvent;
 use layout::Layout;
 
 mod event;
 mod layout;
-
-/// As shells have it: ended by SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// A narrower terminal cannot be helped: it breaks the lines itself.
 const NARROWEST: usize = 20;
@@ -160,25 +154,6 @@ pub(super) async fn run(options: TailOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Returns when nobody reads standard output any more, as far as the system tells before something is written.
-async fn reader_gone() {
-    let stdout =
-        io::stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd_unchecked);
-    // Of a file nobody can wait for anything.
-    if let Ok(stdout) = stdout
-        && stdout.ready(Interest::ERROR).await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
-}
-
-/// Says something about the connection. That nobody reads standard error must not end anything.
-fn say(message: impl fmt::Display) {
-    let message = message.to_string();
-    writeln!(io::stderr(), "telemetry-hub: {}", harmless(&message)).ok();
-}
-
 /// How events are shown.
 enum View {
     Json,
@@ -211,24 +186,11 @@ impl Tail {
                     return Ok(refusal.exit_code);
                 }
             }
-            match self.flush().await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
-                Err(error) => return Err(error),
+            if output::write(&std::mem::take(&mut self.out)).await? == Reader::Gone {
+                return Ok(0);
             }
         }
         Ok(1)
-    }
-
-    async fn flush(&mut self) -> io::Result<()> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        // Not on this thread: a reader that does not read must not keep a signal from ending the program.
-        let mut stdout = tokio::io::stdout();
-        stdout.write_all(self.out.as_bytes()).await?;
-        self.out.clear();
-        stdout.flush().await
     }
 
     fn frame(&mut self, frame: &Frame) {

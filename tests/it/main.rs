@@ -34,5 +34,6 @@ mod systemd;
 mod tail;
 mod terminal;
 mod tls;
+mod top;
 mod traces;
 mod transports;

@@ -68,6 +68,15 @@ impl Terminal {
         self.pty.write_all(keys.as_bytes()).await.unwrap();
     }
 
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
+        self.pty.resize(Size::new(rows, columns)).unwrap();
+        self.parser.set_size(cells(rows), cells(columns));
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().unwrap().to_string()
+    }
+
     /// Waits for the end of the program.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         within_patience(async { while self.read().await {} }).await;
