@@ -10,11 +10,13 @@ use tracing_subscriber::filter::ParseError;
 use crate::config::Settings;
 
 mod check;
+mod completions;
 mod harmless;
 mod hub_client;
 mod interrupts;
 mod live;
 mod load;
+mod manual;
 mod output;
 mod send;
 mod serve;
@@ -53,6 +55,10 @@ enum Command {
     Check(serve::ServeOptions),
     /// Make a token that lets its holder watch or send
     Token(token::TokenOptions),
+    /// Print what a shell needs to complete the command line
+    Completions(completions::CompletionsOptions),
+    /// Print the manual, or write its pages into a folder
+    Man(manual::ManualOptions),
 }
 
 const AFTER_HELP: &str = "\
@@ -104,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Load(options) => on_runtime(load::run(options)),
         Command::Check(options) => check::run(&options),
         Command::Token(options) => token::run(&options),
+        Command::Completions(options) => on_runtime(completions::run(options, command_line())),
+        Command::Man(options) => on_runtime(manual::run(options, command_line())),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("telemetry-hub: {error:#}");

@@ -175,7 +175,7 @@ impl Tail {
             match update {
                 Update::Open { after: None } => {}
                 Update::Open { after: Some(after) } => {
-                    say(format_args!("connected after {:.1} s", after.as_secs_f64()));
+                    say(format_args!("connected again after {:.1} s", after.as_secs_f64()));
                 }
                 Update::Frame(frame) => self.frame(&frame),
                 Update::Away { reason, wait } => {

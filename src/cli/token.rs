@@ -39,8 +39,8 @@ Examples:
   telemetry-hub token --scope traces --name alice --filter account-name=alice
 
 The hub knows the hash alone: the token itself is shown this once. It is sent as
-`Authorization: Bearer TOKEN`; `telemetry-hub send` and `load` take it from the
-environment (TELEMETRY_HUB_TOKEN). To take a token back, remove its lines from
+`Authorization: Bearer TOKEN`; `telemetry-hub send`, `tail`, `top` and `load` take
+it from the environment (TELEMETRY_HUB_TOKEN). To take a token back, remove its lines from
 the hub's file and start it anew.
 ";
 

@@ -19,6 +19,7 @@ mod intake;
 mod jwt;
 mod limits;
 mod load;
+mod manual;
 mod metrics;
 mod otlp;
 mod otlp_json;

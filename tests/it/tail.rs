@@ -205,7 +205,7 @@ async fn a_stream_goes_on_where_it_broke() {
     assert!(tail.says().await.contains("ended; trying again in 0.0 s"));
     let (request, socket) = stage.stream("event: caught-up\ndata: {\"replayed\":0}\n\n").await;
     assert!(request.contains("?x=1&replay=5 "), "{request}");
-    assert!(tail.says().await.starts_with("telemetry-hub: connected after "));
+    assert!(tail.says().await.starts_with("telemetry-hub: connected again after "));
     assert_eq!(tail.line().await, "--- 0 events replayed; live from here ---");
     drop(socket);
     // Of what comes from then on nothing may be missed, though no id has come.
@@ -317,7 +317,7 @@ async fn what_becomes_of_a_stream_is_told() {
     let (request, _socket) =
         stage.stream("event: bye\ndata: {\"reason\":\"closed-by-admin\",\"retry\":1}\n\n").await;
     assert!(request.contains("last-event-id: 5\r\n"), "{request}");
-    assert!(tail.says().await.contains("connected after "));
+    assert!(tail.says().await.contains("connected again after "));
     assert!(tail.says().await.contains("somebody who may has ended this stream"));
     assert_eq!(tail.end().await.code(), Some(1));
 }
@@ -371,7 +371,7 @@ async fn a_busy_hub_is_asked_again_when_it_wants_and_an_absent_one_too() {
 
     let address = stage.base.clone();
     drop((stage, _stream));
-    assert!(tail.says().await.contains("connected after"));
+    assert!(tail.says().await.contains("connected again after"));
     assert!(tail.says().await.contains("ended; trying again"));
     let told = tail.says().await;
     assert!(told.contains("cannot reach http://127.0.0.1"), "{told}");

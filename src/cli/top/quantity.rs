@@ -77,7 +77,7 @@ fn plain(number: f64) -> String {
         _ if size >= 99.95 => 0,
         _ if size >= 9.995 => 1,
         _ if size >= 0.0995 => 2,
-        _ if size >= 0.001 => 4,
+        _ if size >= 0.000_05 => 4,
         _ => return format!("{number:.1e}"),
     };
     let text = format!("{number:.decimals$}");
@@ -112,6 +112,7 @@ mod tests {
         check("0.5", "1", "0.5");
         check("0.123456", "1", "0.12");
         check("0.00123", "1", "0.0012");
+        check("0.00061", "1", "0.0006");
         check("0.0000123", "1", "1.2e-5");
         check("99.96", "%", "100 %");
         check("3.14159", "rad", "3.14 rad");
