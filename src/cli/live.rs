@@ -4,13 +4,11 @@
 //! What happens is told as it does ([`Update`]); nothing is printed here. A stream of events goes on after the last id that
 //! came; before any has come, at the time when it began.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use futures_util::{Stream, stream};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Response};
+use reqwest::{Client, Response};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -22,14 +20,13 @@ use frames::FrameReader;
 
 mod answer;
 mod frames;
+mod options;
 mod query;
 
 pub(super) use answer::Refusal;
 pub(super) use frames::Frame;
+pub(super) use options::LiveOptions;
 pub(super) use query::{Parameter, Query};
-
-/// Where a token may stand that nobody else sees.
-const TOKEN_VARIABLE: &str = "TELEMETRY_HUB_TOKEN";
 
 /// A hub sends the head of a stream at once: this one hangs.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,61 +46,15 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 /// The first wait, where no hub has told another.
 const USUAL_RETRY: Duration = Duration::from_millis(500);
 
+/// Nobody is asked more often, whatever they ask for.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
 /// A hub that is back is noticed within this time, or what it asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A little before the stream began, for the time that its request was on its way: rather an event from before than one too
 /// few.
 const SLACK: Duration = Duration::from_secs(1);
-
-/// Options for following a stream.
-#[derive(Debug, clap::Args)]
-pub(super) struct LiveOptions {
-    /// The hub to watch
-    #[arg(long, value_name = "URL", env = "TELEMETRY_HUB_URL")]
-    #[arg(default_value = "http://127.0.0.1:8787")]
-    pub(super) url: HubUrl,
-    /// A file with the token to show, if the hub asks for one [default: what is in TELEMETRY_HUB_TOKEN]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust besides the system's
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// End, with 1, when the hub cannot be reached or the connection is lost
-    #[arg(long)]
-    pub(super) no_retry: bool,
-}
-
-impl LiveOptions {
-    fn token(&self) -> anyhow::Result<Option<Secret>> {
-        let (text, source) = match &self.token_file {
-            Some(file) => {
-                let text = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read {}", file.display()))?;
-                (text, file.display().to_string())
-            }
-            None => match std::env::var(TOKEN_VARIABLE) {
-                Ok(text) => (text, TOKEN_VARIABLE.to_owned()),
-                Err(_) => return Ok(None),
-            },
-        };
-        let token = text.trim();
-        anyhow::ensure!(!token.is_empty(), "{source}: there is no token in it");
-        token.parse().map(Some).map_err(anyhow::Error::msg)
-    }
-
-    fn client(&self) -> anyhow::Result<Client> {
-        let mut builder = self.url.client();
-        if let Some(file) = &self.ca {
-            let certificates = std::fs::read(file)
-                .map_err(anyhow::Error::from)
-                .and_then(|pem| Ok(Certificate::from_pem_bundle(&pem)?))
-                .with_context(|| format!("cannot read certificates from {}", file.display()))?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        builder.build().context("cannot set up the HTTP client")
-    }
-}
 
 /// Which stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,11 +362,12 @@ async fn beginning_of(mut response: Response) -> Vec<u8> {
 /// The wait after so many failures before this one, up to a fifth more or less; `roll` is from 0 to 1. Never shorter than
 /// asked.
 fn wait(failures: u32, retry: Duration, asked: Option<Duration>, roll: f64) -> Duration {
-    if let Some(asked) = asked {
-        return asked.mul_f64(1.0 + 0.2 * roll);
-    }
     let doubled = retry.saturating_mul(2_u32.saturating_pow(failures));
-    doubled.min(LONGEST_WAIT.max(retry)).mul_f64(0.8 + 0.4 * roll)
+    let wait = match asked {
+        Some(asked) => asked.mul_f64(1.0 + 0.2 * roll),
+        None => doubled.min(LONGEST_WAIT.max(retry)).mul_f64(0.8 + 0.4 * roll),
+    };
+    wait.max(SHORTEST_WAIT)
 }
 
 #[cfg(test)]
@@ -444,5 +396,11 @@ mod tests {
         check(0, 1, None, 1.0, 1200);
         check(7, 1, Some(5), 0.0, 5000);
         check(7, 1, Some(5), 1.0, 6000);
+    }
+
+    #[test]
+    fn nobody_is_asked_without_end() {
+        check(0, 0, None, 0.0, 100);
+        check(9, 1, Some(0), 1.0, 100);
     }
 }

@@ -202,7 +202,7 @@ async fn a_stream_goes_on_where_it_broke() {
     let (request, socket) = stage.stream("event: ping\ndata: {}\n\n").await;
     assert!(request.contains("?x=1&replay=5 ") && !request.contains("last-event-id"), "{request}");
     drop(socket);
-    assert!(tail.says().await.contains("ended; trying again in 0.0 s"));
+    assert!(tail.says().await.contains("ended; trying again in 0.1 s"));
     let (request, socket) = stage.stream("event: caught-up\ndata: {\"replayed\":0}\n\n").await;
     assert!(request.contains("?x=1&replay=5 "), "{request}");
     assert!(tail.says().await.starts_with("telemetry-hub: connected again after "));
@@ -470,8 +470,8 @@ async fn it_ends_quietly_when_nobody_reads() {
     let server = TestServer::start().await;
     server.accept(&json!([{"type": "t", "text": "1"}, {"type": "t", "text": "2"}])).await;
     let mut tail = Tail::start(&server.base, &["--replay", "2"]);
-    tail.line().await;
-    // Nothing more needs to come.
+    tail.lines(3).await;
+    // Nothing more comes, that it would fail to write.
     let Tail { mut child, stdout, mut stderr } = tail;
     drop(stdout);
     assert_eq!(within_patience(child.wait()).await.unwrap().code(), Some(0));

@@ -116,6 +116,10 @@ async fn what_a_person_sees() {
     terminal.types("\r ").await;
     terminal.shows(|screen| screen.contains("paused  live  /orders")).await;
     post(&server, &json!([{"id": "shop.orders", "type": "counter", "value": 7, "attributes": {"region": "eu"}}])).await;
+    // Somebody else has got it by now, and so has the program.
+    let mut peer = server.watch_metrics("metrics=shop.orders&interval=100ms").await;
+    while peer.expect("metrics").await.0[0]["value"] != 12357 {}
+    peer.expect("metrics").await;
     terminal.types("s").await;
     terminal.shows(|screen| screen.contains("by value")).await;
     assert!(terminal.screen().contents().contains("12,350"), "it is paused");
@@ -123,9 +127,15 @@ async fn what_a_person_sees() {
     terminal.shows(|screen| screen.contains("12,357")).await;
 
     terminal.resize(5, 40);
-    terminal.shows(|screen| screen.contains("live  /orders")).await;
-    let rows: Vec<_> = terminal.screen().rows(0, 40).collect();
-    assert!(rows[1].starts_with("NAME ") && rows[4].starts_with("live  /orders"), "{rows:?}");
+    // Its parts come one after the other.
+    let is_whole = |screen: &str| {
+        let rows: Vec<_> = screen.lines().collect();
+        rows.len() == 5
+            && rows[0].starts_with("telemetry-hub top")
+            && rows[1].starts_with("NAME ")
+            && rows[4].starts_with("live  /orders")
+    };
+    terminal.shows(is_whole).await;
 
     terminal.types("q").await;
     assert_eq!(terminal.end().await.code(), Some(0));
