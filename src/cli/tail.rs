@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{Stream, StreamExt};
@@ -144,7 +145,7 @@ impl TailOptions {
 pub(super) async fn run(options: TailOptions) -> anyhow::Result<ExitCode> {
     let updates = live::follow(&options.live, Signal::Traces, options.query())?;
     let is_terminal = io::stdout().is_terminal();
-    let tail = Tail { view: options.view(), is_terminal, out: String::new() };
+    let tail = Tail { view: options.view(), is_terminal, trouble: None, out: String::new() };
     let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
     let code = tokio::select! {
         code = tail.show(updates) => code?,
@@ -163,6 +164,8 @@ enum View {
 struct Tail {
     view: View,
     is_terminal: bool,
+    /// Why there is no stream, as it was said.
+    trouble: Option<String>,
     /// What has not been written yet.
     out: String,
 }
@@ -175,12 +178,11 @@ impl Tail {
             match update {
                 Update::Open { after: None } => {}
                 Update::Open { after: Some(after) } => {
+                    self.trouble = None;
                     say(format_args!("connected again after {:.1} s", after.as_secs_f64()));
                 }
                 Update::Frame(frame) => self.frame(&frame),
-                Update::Away { reason, wait } => {
-                    say(format_args!("{reason}; trying again in {:.1} s", wait.as_secs_f64()));
-                }
+                Update::Away { reason, wait } => self.away(reason, wait),
                 Update::Refused(refusal) => {
                     say(refusal.reason);
                     return Ok(refusal.exit_code);
@@ -191,6 +193,16 @@ impl Tail {
             }
         }
         Ok(1)
+    }
+
+    /// Says why there is no stream, once as long as it is the same.
+    fn away(&mut self, reason: String, wait: Duration) {
+        let wait = format!("trying again in {:.1} s", wait.as_secs_f64());
+        if self.trouble.as_ref() == Some(&reason) {
+            return say(format_args!("still so; {wait}"));
+        }
+        say(format_args!("{reason}; {wait}"));
+        self.trouble = Some(reason);
     }
 
     fn frame(&mut self, frame: &Frame) {

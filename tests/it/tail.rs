@@ -375,6 +375,7 @@ async fn a_busy_hub_is_asked_again_when_it_wants_and_an_absent_one_too() {
     assert!(tail.says().await.contains("ended; trying again"));
     let told = tail.says().await;
     assert!(told.contains("cannot reach http://127.0.0.1"), "{told}");
+    assert!(tail.says().await.starts_with("telemetry-hub: still so; trying again in "));
     let output = run(self::tail(&address, &["--no-retry"])).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("cannot reach") && said(&output).lines().count() == 1);
