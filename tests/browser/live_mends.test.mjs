@@ -140,3 +140,22 @@ scenario('a tab that is opened in the background has a stream for a while only',
   await putAway(page, false);
   await untilShown(page, 1);
 });
+
+scenario('a token without the scope for events is told so, and no filter is blamed', async (scene) => {
+  const hub = await scene.hub({ tokens: { ...TOKENS, carol: ['metrics'] } });
+  const page = await scene.open(hub, { at: '#live?type=a', allow: DENIED });
+  await signIn(page, hub.tokens.carol);
+  const empty = page.locator('.stream-empty[data-why=refused]');
+  await empty.waitFor();
+  assert.match(await empty.textContent(), /^Your token does not open this view.*scope.*traces/);
+  assert.doesNotMatch(await empty.textContent(), /filter|\.\.$/);
+  assert.equal(await page.locator('.filter-fault').isVisible(), false);
+  assert.equal(await page.locator('[aria-invalid], .chip[data-fault]').count(), 0);
+});
+
+scenario('a filter that the hub does not take is blamed where it stands', async (scene) => {
+  const hub = await scene.hub();
+  const page = await scene.open(hub, { at: '#live?since=never', allow: [status(400)] });
+  await page.locator('.stream-empty[data-why=refused]', { hasText: 'The hub does not take this filter' }).waitFor();
+  await page.locator('.chip[data-fault]', { hasText: 'since=never' }).waitFor();
+});

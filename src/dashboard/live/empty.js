@@ -40,6 +40,13 @@ export function nothingMatches(query, clear) {
   ];
 }
 
+/** The hub refuses the stream. Only of a filter that is wrong the bar above says why. */
+export function notGranted({ status, detail }) {
+  if (status === 400) return nothingToSee('The hub does not take this filter', 'It says why above, where it stands: change that, or remove it.');
+  const title = status === 403 ? 'Your token does not open this view' : 'The hub does not give this stream';
+  return nothingToSee(title, `The hub says: ${visible(detail)}.`);
+}
+
 /** The hub is not to be reached, or does not grant the stream. */
 export function nothingToSee(title, text) {
   return [el('h2', {}, title), el('p', {}, text)];

@@ -4,7 +4,7 @@ import { address } from '../address.js';
 import { credentials } from '../credentials.js';
 import { el } from '../dom.js';
 import { count } from '../format.js';
-import { nothingMatches, nothingToSee, nothingYet } from './empty.js';
+import { notGranted, nothingMatches, nothingToSee, nothingYet } from './empty.js';
 import { FilterBar } from './filter_bar.js';
 import { asked, rateOf, read, saysWhich, whatFollows, withExclusion, withParameter, written } from './query.js';
 import { Rows } from './rows.js';
@@ -20,6 +20,8 @@ import { VirtualList } from './virtual_list.js';
  * all its tabs. Whoever looks away for less finds all in its place.
  */
 const UNSEEN = 60_000;
+/** The hub's answer to a filter that is wrong. */
+const BAD_REQUEST = 400;
 
 class LiveView {
   title = 'Live';
@@ -192,7 +194,7 @@ class LiveView {
   }
 
   #stateChanged(state) {
-    this.bar.blame(state.phase === 'refused' ? state.problem : null);
+    this.bar.blame(state.phase === 'refused' && state.problem.status === BAD_REQUEST ? state.problem : null);
     this.shell.state(state);
   }
 
@@ -251,7 +253,7 @@ class LiveView {
     const isEmpty = this.#rows.events === 0 && this.#rows.dropped === 0;
     const { why, nodes } = isEmpty ? this.#whatIsMissing() : { why: '', nodes: null };
     this.empty.hidden = why === '';
-    const key = `${why} ${this.#begunWith}`;
+    const key = `${why} ${this.#begunWith} ${this.stream.state.problem?.detail}`;
     if (why === '' || key === this.#emptyShown) return;
     this.#emptyShown = key;
     this.empty.dataset.why = why;
@@ -261,7 +263,7 @@ class LiveView {
   #whatIsMissing() {
     const { state, isCaughtUp } = this.stream;
     if (state.phase === 'signed-out') return { why: 'signed-out', nodes: () => nothingToSee('Not signed in', 'This hub shows its events to those who have a token for it.') };
-    if (state.phase === 'refused') return { why: 'refused', nodes: () => nothingToSee('The hub does not take this filter', 'It says why above, where it stands: change that, or remove it.') };
+    if (state.phase === 'refused') return { why: 'refused', nodes: () => notGranted(state.problem) };
     if (state.phase === 'waiting' && !isCaughtUp) return { why: 'away', nodes: () => nothingToSee('The hub cannot be reached', 'This page tries again by itself.') };
     if (!isCaughtUp) return { why: '', nodes: null };
     if (saysWhich(this.#query)) return { why: 'filter', nodes: () => nothingMatches(this.#query, () => this.#ask([])) };
