@@ -1,6 +1,8 @@
 // What the live view once did wrong, so that it does not do it again.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 
 import { scenario, status, until, untilEqual } from './harness.mjs';
 import { addFilter, filters, numbers, openEvent, untilOpen, untilShown } from './live_page.mjs';
@@ -158,4 +160,26 @@ scenario('a filter that the hub does not take is blamed where it stands', async 
   const page = await scene.open(hub, { at: '#live?since=never', allow: [status(400)] });
   await page.locator('.stream-empty[data-why=refused]', { hasText: 'The hub does not take this filter' }).waitFor();
   await page.locator('.chip[data-fault]', { hasText: 'since=never' }).waitFor();
+});
+
+/** The arguments that bash makes of a line. */
+async function argumentsOf(line) {
+  const { stdout } = await promisify(execFile)('bash', ['-c', `telemetry-hub() { printf '%s\\0' "$@"; }\n${line}`]);
+  return stdout.split('\0').slice(0, -1);
+}
+
+scenario('a line for a terminal holds no control character, and says the same', async (scene) => {
+  const hub = await scene.hub();
+  const words = [
+    'filter=\x15echo pwned\r', 'filter=\x1b[201~;id\n', 'text=a\x7fb\u0085c\u009bd', 'account-name=\u202eevil\u2066 \u200b', "filter=it's 5! \\x41 \ttab",
+    "filter=it's plain; $(id) `id`", 'filter=grüße 日本 😀', 'where=data.a == "b\u0007ü"',
+  ];
+  const query = new URLSearchParams(words.map((word) => word.split(/=(.*)/s).slice(0, 2)));
+  const page = await scene.open(hub, { at: `#live?${query}`, allow: [status(400)], permissions: ['clipboard-read', 'clipboard-write'] });
+  await page.locator('.chip').first().waitFor();
+  await page.getByRole('button', { name: 'Share' }).click();
+  await page.getByRole('menuitem', { name: 'Copy as telemetry-hub tail' }).click();
+  const copied = await until('a line', () => page.evaluate(() => navigator.clipboard.readText()));
+  assert.doesNotMatch(copied, /[\p{Cc}\p{Cf}]/u);
+  assert.deepEqual(await argumentsOf(copied), ['tail', '--url', hub.url.replace(/\/$/, ''), ...words]);
 });

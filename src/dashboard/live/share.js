@@ -2,6 +2,7 @@
 
 import { credentials, hubUrl } from '../credentials.js';
 import { el } from '../dom.js';
+import { visible } from '../format.js';
 import { copy, download } from './copy.js';
 import { joined, written } from './query.js';
 
@@ -28,9 +29,20 @@ export function tailCommand(query) {
   return ['telemetry-hub', 'tail', ...[...words, ...parameters].map(shellWord)].join(' ');
 }
 
-/** A word as a POSIX shell takes it. */
+/**
+ * A word as a POSIX shell takes it. A terminal obeys the controls in what is pasted before any shell sees the quotes around them: a word
+ * with such is written with escapes, as bash and zsh take them.
+ */
 export function shellWord(text) {
+  if (visible(text) !== text) return `$'${[...text].map(escaped).join('')}'`;
   return /^[\w.,:/=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function escaped(character) {
+  // No program's argument can hold it.
+  if (character === '\0') return '';
+  if (visible(character) === character && !"'\\!".includes(character)) return character;
+  return [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
 }
 
 /** The menu of it all. `query()` and `texts()` are asked when something is chosen. */
