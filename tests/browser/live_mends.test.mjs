@@ -183,3 +183,36 @@ scenario('a line for a terminal holds no control character, and says the same', 
   assert.doesNotMatch(copied, /[\p{Cc}\p{Cf}]/u);
   assert.deepEqual(await argumentsOf(copied), ['tail', '--url', hub.url.replace(/\/$/, ''), ...words]);
 });
+
+scenario('a span whose length cannot be does not keep its trace from being shown', async (scene) => {
+  const hub = await scene.hub();
+  const span = (spanId, data) => ({ signal: 'span', type: `op-${spanId}`, createdAt: '2026-11-22T10:00:20Z', traceId: 'aa11', spanId, data });
+  const lengths = ['Infinity', 'NaN', -5, 1e300, '-Infinity', 'long', { toString: 1, valueOf: 2 }, null, []];
+  await hub.send(lengths.map((duration, index) => span(`s${index}`, { duration, startTime: index === 6 ? { toString: 1 } : undefined })));
+  await hub.send(span('good', { duration: 1500 }));
+  const page = await scene.open(hub);
+  await untilShown(page, lengths.length + 1);
+  await openEvent(page, 'op-good');
+  await page.getByRole('button', { name: 'Show trace' }).click();
+  await page.locator('.trace-summary', { hasText: `1.5 s · ${lengths.length + 1} spans` }).waitFor();
+  const lines = await page.locator('.trace-row').evaluateAll((rows) => rows.map((row) => [row.dataset.id, row.querySelector('.trace-duration').textContent]));
+  assert.deepEqual(lines.filter(([, length]) => length !== '0 s'), [['good', '1.5 s']]);
+});
+
+scenario('the first of some times is the first by its value, to the nanosecond', async (scene) => {
+  const hub = await scene.hub();
+  const log = (createdAt) => ({ createdAt, type: 'step', traceId: 'bb22', spanId: 's1' });
+  await hub.send(['2026-11-22T10:00:19.5Z', '2026-11-22T10:00:19.000000002Z', '2026-11-22T10:00:19.000000001Z', '2026-11-22T10:00:21Z'].map(log));
+  const page = await scene.open(hub);
+  await untilShown(page, 4);
+  await openEvent(page, 'step');
+  await page.getByRole('button', { name: 'Show trace' }).click();
+  await page.locator('.trace-summary', { hasText: /^2 s .* from .*10:00:19\.000000001$/ }).waitFor();
+
+  await hub.send(['2026-11-22T10:00:19Z'].map(log));
+  await untilShown(page, 5);
+  await page.getByRole('button', { name: 'Close' }).click();
+  await openEvent(page, 'step');
+  await page.getByRole('button', { name: 'Show trace' }).click();
+  await page.locator('.trace-summary', { hasText: /^2 s .* from .*10:00:19$/ }).waitFor();
+});

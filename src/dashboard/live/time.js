@@ -4,7 +4,7 @@ const INSTANT = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:
 const DIGITS = 9;
 
 function read(text) {
-  const match = INSTANT.exec(text ?? '');
+  const match = typeof text === 'string' ? INSTANT.exec(text) : null;
   if (!match) return null;
   const seconds = Date.parse(match[1] + match[3].toUpperCase());
   return Number.isNaN(seconds) ? null : { seconds, fraction: match[2] ?? '' };

@@ -1,9 +1,11 @@
 // The shape of a trace: its spans by parent and child, its logs under their spans, each where it stands in time, to the nanosecond.
 
-import { levelOf } from './event.js';
+import { isScalar, levelOf } from './event.js';
 import { nanoseconds } from './time.js';
 
 const MILLISECOND = 1e6;
+/** In milliseconds. A span of more than a hundred years would leave no room for any other. */
+const LONGEST = 100 * 366 * 86_400_000;
 
 /** The tree of the events (parsed, in the order of their arrival): a list of rows from top to bottom, and the time that they take. */
 export function traceOf(events) {
@@ -49,13 +51,19 @@ function measure(span) {
   span.isSent = event !== null;
   span.name = event?.type ?? logs[0]?.name ?? 'span';
   span.level = event ? levelOf(event) : '';
-  const took = Number(event?.data?.duration);
   span.end = event ? nanoseconds(event.createdAt) : last;
   span.start = event ? nanoseconds(event.data?.startTime) : first;
-  if (span.start === null && span.end !== null && took >= 0) span.start = span.end - BigInt(Math.round(took * MILLISECOND));
+  const took = lengthOf(event?.data?.duration);
+  if (span.start === null && span.end !== null && took !== null) span.start = span.end - took;
   span.start ??= first ?? span.end;
   span.end ??= span.start;
   if (span.start !== null && span.end < span.start) span.end = span.start;
+}
+
+/** How long a span says that it took, in nanoseconds; null if that cannot be. */
+function lengthOf(duration) {
+  const took = isScalar(duration) ? Number(duration) : NaN;
+  return took >= 0 && took <= LONGEST ? BigInt(Math.round(took * MILLISECOND)) : null;
 }
 
 /** Puts spans under their parents; a span that would be its own ancestor stands at the top. */

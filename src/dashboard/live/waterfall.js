@@ -6,7 +6,7 @@ import { count, duration, visible } from '../format.js';
 import { summarise } from './event.js';
 import { replayed } from './replay.js';
 import { position, traceOf } from './trace.js';
-import { clock, fullTime } from './time.js';
+import { clock, fullTime, nanoseconds } from './time.js';
 
 /** Of a longer trace, the last events. */
 const MAX_EVENTS = 5000;
@@ -58,8 +58,14 @@ function summaryLine({ rows, start, end }, events, isWhole) {
     errors > 0 ? `${count(errors)} ${errors === 1 ? 'error' : 'errors'}` : null,
     isWhole ? null : 'not all of it: the hub or this page keeps no more',
   ];
-  const first = events.reduce((least, event) => (event.createdAt < least.createdAt ? event : least)).createdAt;
+  const first = earliest(events).createdAt;
   return el('p', { class: 'trace-summary' }, parts.filter(Boolean).join(' · '), el('span', { class: 'member-note', title: fullTime(first) }, ` from ${clock(first)}`));
+}
+
+/** By the values of their times: of `…19.5Z` and `…19Z` the first sorts before the second. */
+function earliest(events) {
+  const times = new Map(events.map((event) => [event, nanoseconds(event.createdAt)]));
+  return events.reduce((least, event) => (times.get(event) < times.get(least) ? event : least));
 }
 
 function scale(trace) {
