@@ -146,7 +146,7 @@ async fn stall(protocol: &[&str]) {
         "--batch",
         "10",
         "--rate",
-        "800",
+        "200",
         "--duration",
         "2s",
     ];
@@ -161,7 +161,7 @@ async fn stall(protocol: &[&str]) {
     assert!(report["byes"]["stalled"].as_u64().unwrap() >= 1, "{report:#}");
     check(
         &report,
-        &json!({"accepted": 1600, "unexplained": 0, "overtold": 0, "doubled": 0, "problems": []}),
+        &json!({"accepted": 400, "unexplained": 0, "overtold": 0, "doubled": 0, "problems": []}),
     );
     assert_eq!(code, 0, "{report:#}");
     server.stop().await.unwrap();
