@@ -216,3 +216,41 @@ scenario('the first of some times is the first by its value, to the nanosecond',
   await page.getByRole('button', { name: 'Show trace' }).click();
   await page.locator('.trace-summary', { hasText: /^2 s .* from .*10:00:19$/ }).waitFor();
 });
+
+scenario('a click without a pointer opens the row that is clicked', async (scene) => {
+  const hub = await scene.hub();
+  await hub.send(['a', 'b', 'c'].map((type) => ({ type: `kind-${type}` })));
+  const page = await scene.open(hub);
+  await untilShown(page, 3);
+  const row = (type) => page.locator('.row', { has: page.locator('.row-type', { hasText: `kind-${type}` }) });
+  const isOpen = (type) => untilEqual('the event', () => page.locator('.member[data-path=type] .member-text, .member[data-path=type] .member-value').first().textContent(), `kind-${type}`);
+  // As a screen reader does, before any other click and after one.
+  await row('b').evaluate((element) => element.click());
+  await isOpen('b');
+  await row('a').click();
+  await isOpen('a');
+  await row('c').evaluate((element) => element.click());
+  await isOpen('c');
+  // A press that ended elsewhere is none of the next click's business.
+  await row('a').hover();
+  await page.mouse.down();
+  await page.mouse.move(5, 5);
+  await page.mouse.up();
+  await row('b').evaluate((element) => element.click());
+  await isOpen('b');
+});
+
+scenario('a click opens the row on which the pointer went down, though it moved on', async (scene) => {
+  const hub = await scene.hub();
+  await hub.send(Array.from({ length: 100 }, (_, index) => ({ type: `kind-${index}` })));
+  const page = await scene.open(hub);
+  await untilShown(page, 100);
+  const pressed = page.locator('.row', { has: page.locator('.row-type', { hasText: /^kind-95$/ }) });
+  await pressed.hover();
+  await page.mouse.down();
+  await hub.send(Array.from({ length: 3 }, () => ({ type: 'later' })));
+  await untilShown(page, 103);
+  await page.locator('.row-type', { hasText: 'later' }).nth(2).waitFor();
+  await page.mouse.up();
+  await page.locator('.side[data-panel=details]', { hasText: 'kind-95' }).waitFor();
+});

@@ -219,16 +219,24 @@ export class VirtualList {
     this.element.style.setProperty('--time-width', `${width}ch`);
   }
 
-  /** The row under the finger may have moved on when it is lifted: what counts is where it went down. */
+  /**
+   * The row under the finger may have moved on when it is lifted: what counts is where it went down. What clicks without a finger (an
+   * assistive technology) means the row that it clicks.
+   */
   #listenToClicks(open) {
+    const rowOf = ({ target }) => target.closest('.row')?.number ?? null;
     let pressed = null;
     this.element.addEventListener('pointerdown', (event) => {
-      pressed = event.target.closest('.row')?.number ?? null;
+      pressed = { pointer: event.pointerId, number: rowOf(event) };
     });
-    this.element.addEventListener('click', () => {
-      if (pressed === null || !getSelection().isCollapsed || !this.#rows.at(pressed)) return;
-      this.select(pressed);
-      open(pressed);
+    this.element.addEventListener('click', (event) => {
+      const isPress = pressed?.pointer === event.pointerId;
+      const number = isPress ? pressed.number : rowOf(event);
+      const hasSelected = isPress && !getSelection().isCollapsed;
+      pressed = null;
+      if (number === null || hasSelected || !this.#rows.at(number)) return;
+      this.select(number);
+      open(number);
     });
   }
 }
