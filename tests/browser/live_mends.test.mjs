@@ -254,3 +254,39 @@ scenario('a click opens the row on which the pointer went down, though it moved 
   await page.mouse.up();
   await page.locator('.side[data-panel=details]', { hasText: 'kind-95' }).waitFor();
 });
+
+scenario('a chip stays what it is, whatever its key and its value hold', async (scene) => {
+  const hub = await scene.hub();
+  const odd = [["it's", 'a'], ['f(x)', 'b'], ['two words', 'c'], ['a=b', 'd'], [' edge', 'e'], ['"q"', ' spaces '], ['lines', 'a\nb'], ['x<y', 'g']];
+  // What a key with "=" means is for the hub to say.
+  const page = await scene.open(hub, { at: `#live?${new URLSearchParams(odd)}`, allow: [status(400)] });
+  const wanted = odd.map(([name, value]) => `${name}=${value}`);
+  await untilEqual('the chips', () => filters(page), wanted);
+  const field = page.getByRole('combobox', { name: 'Add a filter' });
+  for (let index = 0; index < odd.length; index += 1) {
+    await page.locator('.chip-edit').nth(index).click();
+    await field.press('Enter');
+    assert.deepEqual(await filters(page), wanted);
+  }
+  // With another value it has the same key.
+  for (const [index, [name, value]] of odd.entries()) {
+    await page.locator('.chip-edit').nth(index).click();
+    await field.press('End');
+    await field.pressSequentially('2');
+    await field.press('Enter');
+    wanted[index] = `${name}=${`${value}2`.trim().replace('\n', '')}`;
+    await untilEqual('the chips', () => filters(page), wanted);
+  }
+});
+
+scenario('a key with odd characters that went by can be typed and completed', async (scene) => {
+  const hub = await scene.hub();
+  await hub.send({ type: 'a', data: { "it's": 'x', other: 'y' } }, { type: 'a', data: { "it's": 'z' } });
+  const page = await scene.open(hub);
+  await untilShown(page, 2);
+  await addFilter(page, "it's=x");
+  await untilEqual('the chips', () => filters(page), ["it's=x"]);
+  await untilShown(page, 1);
+  await addFilter(page, "it's a text=x");
+  await untilEqual('the chips', () => filters(page), ["it's=x", "filter=it's a text=x"]);
+});

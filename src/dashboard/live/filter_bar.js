@@ -11,8 +11,10 @@ const MAX_SHOWN = 60;
 export class FilterBar {
   #query = [];
   #change;
-  /** The chip that is being edited, if one is. */
+  /** The chip that is being edited, if one is, and what the field made of it. */
   #editing = null;
+  #unchanged = '';
+  #seen;
   /** What was set last is most likely what is wrong. */
   #latest = null;
   #problem = null;
@@ -21,6 +23,7 @@ export class FilterBar {
   /** `change` is called with each new query. */
   constructor({ seen, change }) {
     this.#change = change;
+    this.#seen = seen;
     this.level = el('select', { class: 'field level-select', 'aria-label': 'Least level' },
       el('option', { value: '' }, 'Any level'), LEVELS.map((level) => el('option', { value: level }, levelLabel(level))));
     this.chips = el('ul', { class: 'chips', role: 'list' });
@@ -108,6 +111,7 @@ export class FilterBar {
     this.#editing = index;
     this.#draw();
     this.field.value = spelt(this.#query[index]);
+    this.#unchanged = this.field.value;
     this.field.focus();
     this.field.select();
   }
@@ -157,13 +161,16 @@ export class FilterBar {
   }
 
   #commit() {
-    const text = this.field.value.trim();
+    const text = this.field.value;
+    const before = this.#editing === null ? null : this.#query[this.#editing];
     const index = this.#editing ?? this.#query.length;
     this.field.value = '';
     this.#completion.close();
     this.#editing = null;
-    if (text === '') return this.#apply(this.#query.filter((_, at) => at !== index));
-    const parameter = typed(text);
+    // The field holds no line ends: what nobody changed is what it was.
+    if (before && text === this.#unchanged) return this.#draw();
+    if (text.trim() === '') return this.#apply(this.#query.filter((_, at) => at !== index));
+    const parameter = typed(text, before ? [before.name, ...this.#seen.keys] : this.#seen.keys);
     if (parameter.name === 'level') parameter.value = parameter.value.toLowerCase();
     this.#latest = spelt(parameter);
     this.#apply(withParameter(this.#query, parameter, index));

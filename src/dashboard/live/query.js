@@ -52,8 +52,10 @@ function known(name) {
   return SINGLE.has(plain) || FOREIGN.has(plain) || plain === 'filter' || plain === 'where' ? plain : name;
 }
 
-/** What somebody typed: `key=value`, or a text to look for. */
-export function typed(text) {
+/** What somebody typed: `key=value`, or a text to look for. Keys with odd characters are taken for such if they are among `names`. */
+export function typed(text, names = []) {
+  const name = names.find((odd) => text.startsWith(`${odd}=`));
+  if (name !== undefined) return { name: known(name), value: text.slice(name.length + 1).trim() };
   const pair = /^([^\s=!<>&|"'()]+)=(.*)$/s.exec(text.trim());
   return pair ? { name: known(pair[1]), value: pair[2].trim() } : { name: 'filter', value: text.trim() };
 }
