@@ -43,31 +43,41 @@ export class Account {
     this.#settled ??= this.isReplay ? idBefore(id) : idAt(timeOf(id) - TOGETHER);
   }
 
-  /** An event has come. Tells whether it is `new`, `known`, or had been `left out` without a word. */
-  take(id) {
-    this.begin(id);
-    return this.isReplay ? this.#takeReplayed(id) : this.#takeLive(id, performance.now());
+  /** Events have come together. Tells of each whether it is `new`, `known`, or had been `left out` without a word. */
+  take(ids) {
+    if (ids.length === 0) return [];
+    this.begin(ids[0]);
+    if (!this.isReplay) return this.#takeLive(ids, performance.now());
+    const fates = ids.map((id) => this.#fateOf(id));
+    // Nothing is left out of a replay.
+    this.#settle(ids.at(-1));
+    return fates;
   }
 
-  #takeLive(id, now) {
-    this.#shown.set(id, now);
-    this.#last = id;
+  #takeLive(ids, now) {
+    for (const id of ids) this.#shown.set(id, now);
+    this.#last = ids.at(-1);
+    const settled = this.#toldUpTo(this.#last, now);
+    if (settled) this.#settle(settled);
+    return ids.map(() => 'new');
+  }
+
+  /** By both clocks: a page that slept is given at once what came long ago. */
+  #toldUpTo(id, now) {
+    let settled = null;
     for (const [earlier, then] of this.#shown) {
-      // By both clocks: a page that slept is given at once what came long ago.
       if (now - then < TOLD_WITHIN || timeOf(id) - timeOf(earlier) < TOLD_WITHIN) break;
-      this.#settle(earlier);
+      settled = earlier;
     }
-    return 'new';
+    return settled;
   }
 
-  /** Nothing is left out of a replay. */
-  #takeReplayed(id) {
-    const isNew = this.isNew(id);
-    const isKnown = this.#shown.has(id) || (!isNew && this.#wasToldMissed(id));
-    if (isNew) this.#last = id;
-    this.#settle(id);
-    if (isKnown) return 'known';
-    return isNew ? 'new' : 'left out';
+  #fateOf(id) {
+    if (this.isNew(id)) {
+      this.#last = id;
+      return this.#shown.has(id) ? 'known' : 'new';
+    }
+    return this.#shown.has(id) || this.#wasToldMissed(id) ? 'known' : 'left out';
   }
 
   /** Of a stretch, only the number is known. */

@@ -130,7 +130,7 @@ export class Stream {
   }
 
   #show(found) {
-    const fates = found.map((event) => this.#account.take(idOf(event)));
+    const fates = this.#account.take(found.map(idOf));
     const leftOut = fates.filter((fate) => fate === 'left out').length;
     if (leftOut > 0) this.sampling.leftOut(leftOut, this.#rate());
     const fresh = found.filter((_, index) => fates[index] === 'new');
