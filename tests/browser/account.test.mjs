@@ -1,8 +1,10 @@
 // Of a busy stream a sample is shown, and the rest is counted: shown + left out + missed is what was sent, whatever happens to the stream.
 
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { Account } from '../../src/dashboard/live/account.js';
 import { GONE, scenario, until, untilEqual } from './harness.mjs';
 import { downloaded, notes, numbers, untilOpen } from './live_page.mjs';
 
@@ -243,4 +245,107 @@ scenario('what came while nobody looked at a view that had shown nothing', async
   await page.keyboard.press('1');
   await untilEqual('all of them', async () => (await numbers(page)).shown, 1000);
   await assertInOrder(page);
+});
+
+/** A hub and a page as far as accounts go, with a clock of their own: what comes, what is told, and when it breaks is up to chance. */
+class Model {
+  #random;
+  #now = 1_000_000;
+  #log = [];
+  #untold = null;
+  account = new Account();
+  shown = [];
+  counted = 0;
+
+  constructor(seed) {
+    let state = seed;
+    // Numerical Recipes' generator: the same for a seed everywhere.
+    this.#random = (size) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * size);
+    };
+    this.account.replayEnds();
+  }
+
+  get total() {
+    return this.#log.length;
+  }
+
+  run(steps) {
+    for (let step = 0; step < steps; step += 1) {
+      this.#now += this.#random(900);
+      this.#tell();
+      const kind = this.#random(20);
+      if (kind < 15) this.#batch();
+      else if (kind < 17) this.#missBatch();
+      else if (kind === 17) this.#now += 5000;
+      else this.#breakAndResume();
+    }
+    this.#breakAndResume();
+  }
+
+  #accept() {
+    const time = this.#now.toString(16).padStart(12, '0');
+    const from = this.#log.length;
+    for (let left = 1 + this.#random(30); left > 0; left -= 1) {
+      this.#log.push(`${time.slice(0, 8)}-${time.slice(8)}-7000-8000-${this.#log.length.toString(16).padStart(12, '0')}`);
+    }
+    return this.#log.slice(from);
+  }
+
+  #batch() {
+    const ids = this.#accept();
+    const isSample = this.#random(2) === 0;
+    const kept = ids.filter((_, index) => !isSample || index === ids.length >> 1 || this.#random(3) === 0);
+    const leftOut = ids.filter((id) => !kept.includes(id));
+    this.#take(kept);
+    if (leftOut.length === 0) return;
+    this.#untold ??= { missed: 0, since: this.#now };
+    this.#untold.missed += leftOut.length;
+    this.#untold.to = leftOut.at(-1);
+  }
+
+  #missBatch() {
+    const ids = this.#accept();
+    this.counted += ids.length;
+    this.account.missed({ missed: ids.length, from: ids[0], to: ids.at(-1) });
+  }
+
+  #tell() {
+    if (!this.#untold || this.#now - this.#untold.since < 1000) return;
+    this.account.leftOut(this.#untold);
+    this.counted += this.#untold.missed;
+    this.#untold = null;
+  }
+
+  #breakAndResume() {
+    this.#untold = null;
+    let isWhole = false;
+    while (!isWhole) {
+      this.account.streamBegins();
+      const { resumeAfter } = this.account;
+      const rest = this.#log.filter((id) => resumeAfter === null || id > resumeAfter);
+      while (rest.length > 0 && this.#random(6) > 0) this.#take(rest.splice(0, 1 + this.#random(20)));
+      isWhole = rest.length === 0;
+    }
+    this.account.replayEnds();
+  }
+
+  #take(ids) {
+    const { now } = performance;
+    performance.now = () => this.#now;
+    const fates = this.account.take(ids);
+    performance.now = now;
+    this.shown.push(...ids.filter((_, index) => fates[index] === 'new'));
+    this.counted += fates.filter((fate) => fate === 'left out').length;
+  }
+}
+
+test('whatever comes and whenever it breaks, the account is right', () => {
+  for (let seed = 0; seed < 500; seed += 1) {
+    const model = new Model(seed);
+    model.run(60);
+    assert.equal(model.shown.length + model.counted, model.total, `seed ${seed}`);
+    assert.deepEqual(model.shown, [...new Set(model.shown)].sort(), `seed ${seed}`);
+  }
 });
