@@ -42,6 +42,23 @@ scenario('everything is there from the first frame', async (scene) => {
   await untilEqual('drawn', () => isDrawn(card(page, 1).locator('.chart-plot canvas')), true);
 });
 
+scenario('the lines have the colours of the light or the dark, whichever it is now', async (scene) => {
+  const hub = await scene.hub();
+  const page = await scene.open(hub, { at: '#metrics?metrics=&interval=1h', colorScheme: 'light' });
+  await filterTable(page, 'server.memory');
+  const canvas = row(page, 'server.memory').locator('.row-sparkline canvas');
+  const has = (colour) =>
+    canvas.evaluate((element, [red, green, blue]) => {
+      const { data } = element.getContext('2d').getImageData(0, 0, element.width, element.height);
+      for (let at = 0; at < data.length; at += 4) if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) return true;
+      return false;
+    }, colour);
+  const accent = () => page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue('--accent').match(/[0-9a-f]{2}/g).map((part) => parseInt(part, 16)));
+  await untilEqual('in the light', async () => has(await accent()), true);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await untilEqual('in the dark', async () => has(await accent()), true);
+});
+
 scenario('a chart of a group has its series, counters as rates, the total to the last digit', async (scene) => {
   const hub = await scene.hub();
   await hub.sendMetrics([counter('shop.orders', 5), counter('shop.carts', 1), counter('other.thing', 1)]);

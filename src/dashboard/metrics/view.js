@@ -99,14 +99,14 @@ class MetricsView {
   }
 
   #listen() {
-    source.addEventListener('frame', () => this.#heard());
+    source.addEventListener('frame', () => this.#drawAll());
     source.addEventListener('state', () => this.#redraw.request());
     source.addEventListener('state', () => this.#isShown && this.#tellState());
     this.#crosshair.addEventListener('change', () => this.#redraw.request());
-    theme.addEventListener('change', () => this.#redraw.request());
+    theme.addEventListener('change', () => this.#drawAll());
   }
 
-  #heard() {
+  #drawAll() {
     this.#redraw.request();
     this.#redrawTable.request();
     if (this.#isShown) this.#welcome.show(source.store);
