@@ -63,6 +63,19 @@ scenario('signing out ends the streams', async (scene) => {
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
 });
 
+scenario('who signs out leaves no figures to the next', async (scene) => {
+  const hub = await scene.hub({ tokens: TOKENS });
+  await hub.sendMetrics([{ id: 'payroll.total', type: 'gauge', value: 5 }]);
+  const page = await scene.open(hub, { at: '#metrics?metrics=payroll.total&interval=200ms', allow: DENIED });
+  await signIn(page, hub.tokens.alice);
+  await page.locator('.row-series[data-series="payroll.total"]').waitFor();
+  await page.locator('.legend-table tr[data-series="payroll.total"]').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.locator('.shell-state[data-phase=signed-out]').waitFor();
+  // The chart's own pattern stands in the address.
+  await untilEqual('the figures', () => page.locator('[data-series]').count(), 0);
+});
+
 scenario('whoever does not sign in now is told calmly, and can later', async (scene) => {
   const hub = await scene.hub({ tokens: TOKENS });
   await hub.send({ type: 'secret' });

@@ -90,6 +90,13 @@ export class SeriesStore {
     if (this.timeline.current >= 0) this.timeline.push(time);
   }
 
+  /** Forgets all of them. */
+  clear() {
+    this.#series.clear();
+    this.size = 0;
+    this.version += 1;
+  }
+
   /** All that the hub sends, or has sent lately: a hub that was started anew has forgotten what the charts still show. */
   values() {
     return this.#series.values();

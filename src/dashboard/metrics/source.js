@@ -2,6 +2,7 @@
 // while when nobody looks, so that a look at the events leaves no hole in the charts.
 
 import { Connection } from '../connection.js';
+import { credentials } from '../credentials.js';
 import { parse } from '../exact_json.js';
 import { SeriesStore } from './series.js';
 
@@ -27,6 +28,11 @@ class MetricsSource extends EventTarget {
   #users = new Set();
   #timer = 0;
 
+  constructor() {
+    super();
+    credentials.addEventListener('change', () => this.#forget());
+  }
+
   /** Keeps the stream open for somebody. */
   acquire(user) {
     this.#users.add(user);
@@ -51,6 +57,14 @@ class MetricsSource extends EventTarget {
   get intervalMilliseconds() {
     const [, number, unit] = /^([\d.]+)(ms|s|m|h|)$/.exec(this.interval.trim()) ?? [];
     return number === undefined ? NaN : Number(number) * UNITS[unit];
+  }
+
+  /** What one person saw is not for the next. */
+  #forget() {
+    this.store.interrupt(Date.now());
+    this.store.clear();
+    this.heardAt = null;
+    this.dispatchEvent(new Event('frame'));
   }
 
   #take(text) {
