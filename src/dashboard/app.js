@@ -13,6 +13,14 @@ const main = find('#view');
 const mounted = new Map();
 let shown = null;
 
+/**
+ * A tab that nobody has looked at for so long, in milliseconds, needs no stream: over HTTP/1.1 a browser has six connections to a hub, for
+ * all its tabs. Whoever looks away for less finds all in its place.
+ */
+const UNSEEN = 60_000;
+let unseen = 0;
+let isAsleep = false;
+
 const shell = {
   /** Says something to those who listen rather than look, after what they are hearing. */
   announce(text) {
@@ -54,7 +62,19 @@ function showView() {
     }
     shown = view;
   }
+  isAsleep = false;
   view.show(address.parameters);
+}
+
+function sleepUnlessSeen() {
+  clearTimeout(unseen);
+  if (document.hidden) unseen = setTimeout(sleep, UNSEEN);
+  else if (isAsleep) showView();
+}
+
+function sleep() {
+  isAsleep = true;
+  shown.hide();
 }
 
 /** The part of the page that is a view's; made when it is first shown. */
@@ -148,6 +168,7 @@ function begin() {
   find('.skip').addEventListener('click', skipToView);
   addEventListener('keydown', pressed);
   address.addEventListener('change', showView);
+  document.addEventListener('visibilitychange', sleepUnlessSeen);
   find('.shell-help').addEventListener('click', showHelp);
   find('#sign-in').addEventListener('close', answered);
   find('.shell-sign').addEventListener('click', () => (credentials.isSignedIn ? credentials.signOut() : askForToken()));
@@ -156,6 +177,7 @@ function begin() {
   new MutationObserver(showWhoIsIn).observe(find('.shell-state'), { attributeFilter: ['data-phase'] });
   showWhoIsIn();
   showView();
+  sleepUnlessSeen();
 }
 
 begin();

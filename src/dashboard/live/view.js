@@ -15,11 +15,6 @@ import { Stream } from './stream.js';
 import { SpokenSummary } from './summary.js';
 import { VirtualList } from './virtual_list.js';
 
-/**
- * A tab that nobody has looked at for so long, in milliseconds, needs no stream: over HTTP/1.1 a browser has six connections to a hub, for
- * all its tabs. Whoever looks away for less finds all in its place.
- */
-const UNSEEN = 60_000;
 /** The hub's answer to a filter that is wrong. */
 const BAD_REQUEST = 400;
 
@@ -35,7 +30,6 @@ class LiveView {
   #leftAt = 0;
   #emptyShown = '';
   #isShown = false;
-  #unseen = 0;
   #wasSignedIn = credentials.isSignedIn;
 
   keys = [
@@ -74,7 +68,6 @@ class LiveView {
     root.append(...this.#parts());
     this.list.element.addEventListener('keydown', (event) => this.#pressedInList(event));
     credentials.addEventListener('change', () => this.#whoChanged());
-    document.addEventListener('visibilitychange', () => this.#isShown && this.#goOnIfSeen());
   }
 
   show(parameters) {
@@ -82,21 +75,14 @@ class LiveView {
     this.#query = read(parameters);
     this.bar.show(this.#query);
     const wanted = asked(this.#query);
-    if (wanted !== this.#begunWith) this.#begin(wanted);
-    this.#goOnIfSeen();
+    if (wanted === this.#begunWith) this.stream.wake();
+    else this.#begin(wanted);
   }
 
   hide() {
     this.#isShown = false;
-    clearTimeout(this.#unseen);
     this.spoken.forget();
     this.stream.suspend();
-  }
-
-  #goOnIfSeen() {
-    clearTimeout(this.#unseen);
-    if (document.hidden) this.#unseen = setTimeout(() => this.stream.suspend(), UNSEEN);
-    else this.stream.wake();
   }
 
   #begin(wanted) {
