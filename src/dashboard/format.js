@@ -46,6 +46,13 @@ const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 // UCUM's units of time, in seconds.
 const SECONDS = { ns: 1e-9, us: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86_400 };
 
+const SPELT_OUT = { bytes: 'By', seconds: 's', milliseconds: 'ms', microseconds: 'us', nanoseconds: 'ns' };
+
+/** What UCUM calls a unit that some spell out. */
+export function ucum(unit) {
+  return unit && Object.hasOwn(SPELT_OUT, unit) ? SPELT_OUT[unit] : unit;
+}
+
 /** A value with its unit (UCUM), in whatever multiple of it reads best. */
 export function quantity(value, unit) {
   const number = Number(value);

@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { frames, replayed } from './stream.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const PROGRAM = process.env.HUB ?? join(ROOT, 'target/debug/telemetry-hub');
+export const PROGRAM = process.env.HUB ?? join(ROOT, 'target/debug/telemetry-hub');
 const RECORDED = join(ROOT, 'tests/data/stalwart-events.ndjson.zst');
 /** How many events are in that file. */
 export const RECORDED_EVENTS = 6621;

@@ -8,8 +8,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
-import { HubProgram } from './hub_program.mjs';
+import { HubProgram, PROGRAM } from './hub_program.mjs';
 import { withPalette } from './png.mjs';
+import { draw, screen } from './terminal.mjs';
 
 const FOLDER = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
 const RECORDED = fileURLToPath(new URL('../data/stalwart-otlp.ndjson.zst', import.meta.url));
@@ -65,12 +66,24 @@ async function take(page, name) {
     await page.emulateMedia({ colorScheme });
     // Charts take the colours of the scheme with their next frame.
     await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
-    const path = join(FOLDER, `${name}-${colorScheme}.png`);
-    const png = withPalette(await page.screenshot());
-    console.log(`${path}: ${png.length} bytes`);
-    if (png.length > MOST_BYTES) throw new Error(`more than ${MOST_BYTES}`);
-    await writeFile(path, png);
+    await save(page, `${name}-${colorScheme}`);
   }
+}
+
+async function save(shown, name) {
+  const path = join(FOLDER, `${name}.png`);
+  const png = withPalette(await shown.screenshot());
+  console.log(`${path}: ${png.length} bytes`);
+  if (png.length > MOST_BYTES) throw new Error(`more than ${MOST_BYTES}`);
+  await writeFile(path, png);
+}
+
+/** A command of the program in a terminal, once it has run for a while. */
+async function takeTerminal(browser, hub, command, name) {
+  const lines = await screen(`${PROGRAM} ${command} --url ${hub.url}`, { columns: 126, lines: 24, seconds: 12 });
+  const page = await browser.newPage({ viewport: SIZE });
+  for (const scheme of ['light', 'dark']) await save(await draw(page, `telemetry-hub ${command}`, lines, scheme), `${name}-${scheme}`);
+  await page.close();
 }
 
 /** Events with one of them whole. */
@@ -101,7 +114,11 @@ async function takeAll(browser, hubs) {
   await play(first, requests.slice(0, FIRST), ['logs'], 0);
   await takeLive(await open(browser, first, '#live?level=debug&type=smtp.&type=auth.&type=arc.&follow=none'));
   const metrics = await open(browser, second, `#metrics?${CHARTS}`);
-  await play(second, requests, ['logs', 'traces', 'metrics'], SECONDS);
+  const playing = play(second, requests, ['logs', 'traces', 'metrics'], SECONDS);
+  await pause((SECONDS * 1000) / 3);
+  await takeTerminal(browser, second, 'tail level=info --follow none --keys account-name', 'tail');
+  await takeTerminal(browser, second, 'top auth smtp server.memory --interval 1s', 'top');
+  await playing;
   await takeMetrics(metrics);
 }
 

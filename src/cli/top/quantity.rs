@@ -5,7 +5,7 @@ use serde_json::Number;
 
 /// A value. Whole numbers keep all their digits, unless their unit has larger ones.
 pub(super) fn quantity(value: &Number, unit: &str) -> String {
-    let number = value.as_f64().unwrap_or_default();
+    let (number, unit) = (value.as_f64().unwrap_or_default(), ucum(unit));
     match unit {
         "By" => bytes(number),
         "s" | "ms" | "us" | "ns" | "min" | "h" | "d" => duration(number * seconds_in(unit)),
@@ -23,8 +23,20 @@ pub(super) fn quantity(value: &Number, unit: &str) -> String {
 
 /// So much a second.
 pub(super) fn rate(number: f64, unit: &str) -> String {
-    let number = if unit == "By" { bytes(number) } else { plain(number) };
+    let number = if ucum(unit) == "By" { bytes(number) } else { plain(number) };
     format!("{number}/s")
+}
+
+/// What UCUM calls a unit that some spell out.
+fn ucum(unit: &str) -> &str {
+    match unit {
+        "bytes" => "By",
+        "seconds" => "s",
+        "milliseconds" => "ms",
+        "microseconds" => "us",
+        "nanoseconds" => "ns",
+        unit => unit,
+    }
 }
 
 fn seconds_in(unit: &str) -> f64 {
@@ -125,6 +137,8 @@ mod tests {
         check("1023", "By", "1,023 B");
         check("1048575", "By", "1 MiB");
         check("9", "ms", "9 ms");
+        check("186", "milliseconds", "186 ms");
+        check("2048", "bytes", "2 KiB");
         check("1500", "ms", "1.5 s");
         check("0.25", "us", "250 ns");
         check("119", "s", "119 s");

@@ -28,6 +28,9 @@ const SPACE: usize = 2;
 /// A trend that has less room says nothing.
 const NARROWEST_TREND: usize = 8;
 
+/// A screen with room for more than names and values.
+const WIDE: usize = 80;
+
 /// So much of the attributes, or nothing.
 const NARROWEST_ATTRIBUTES: usize = 8;
 
@@ -264,7 +267,9 @@ impl Columns {
             *left = left.saturating_sub(with_space(width));
             width
         };
-        let value = take(&mut left, value, 0);
+        // Where there are attributes, the longest values leave them some of a wide screen.
+        let spared = if attributes > 0 && total >= WIDE { left / 2 } else { 0 };
+        let value = take(&mut left, value, spared);
         let rate = if rate + SPACE <= total / 3 { take(&mut left, rate, 0) } else { 0 };
         let has_room = left >= NARROWEST_ATTRIBUTES + 2 * SPACE + USUAL_TREND;
         let attributes =
@@ -386,6 +391,12 @@ mod tests {
                 "live                                         / filter  s sort  space pause  q quit",
             ],
         );
+    }
+
+    #[test]
+    fn one_long_value_hides_no_attributes_of_a_wide_screen() {
+        let long = Columns::fit([20, 30, 90, 6], 120);
+        assert_eq!(long, Columns { widths: [20, 17, 49, 6], trend: 20 });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // The series that the hub sends, each with what was said of it last and a bounded history.
 
 import { ExactNumber, print } from '../exact_json.js';
+import { ucum } from '../format.js';
 import { History, KEPT_FRAMES, Timeline } from './timeline.js';
 
 /** So many series keep all frames; those beyond keep what a sparkline shows, until they are charted. */
@@ -25,7 +26,7 @@ export class Series {
     this.id = sample.id;
     this.attributes = sample.attributes ?? null;
     this.type = sample.type;
-    this.unit = sample.unit ?? null;
+    this.unit = ucum(sample.unit ?? null);
     this.columns = COLUMNS[sample.type] ?? COLUMNS.gauge;
     this.#histories = this.columns.map(() => new History(limit));
   }
