@@ -127,7 +127,7 @@ scenario('who sends is listed, with how much', async (scene) => {
 });
 
 scenario('the hub is well, draining, gone, and well again', async (scene) => {
-  const hub = await scene.hub({ settings: { drain_timeout: '8s', stall_timeout: '60s', write_timeout: '60s' } });
+  const hub = await scene.hub({ settings: { drain_timeout: '5s', stall_timeout: '60s', write_timeout: '60s' } });
   const page = await scene.open(hub, { at: '#hub', allow: [GONE, status(503)] });
   await untilEqual('its health', () => health(page), 'well');
   // Somebody who does not read keeps it from its end.
