@@ -8,11 +8,10 @@ import { drawSparkline } from '../metrics/sparkline.js';
 
 const cores = (value) => `${value === 0 ? 0 : value.toFixed(value < 0.1 ? 3 : value < 10 ? 2 : 1)} cores`;
 
-/** `worry`: a value other than zero is bad news. */
 const TILES = [
-  { id: 'hub.events.received', label: 'Events received', worry: false },
-  { id: 'hub.events.delivered', label: 'Events delivered', worry: false },
-  { id: 'hub.events.missed', label: 'Events missed', worry: true },
+  { id: 'hub.events.received', label: 'Events received' },
+  { id: 'hub.events.delivered', label: 'Events delivered' },
+  { id: 'hub.events.missed', label: 'Missed, or left out by max-rate' },
   { id: 'queue.count', label: 'Queue', written: (value) => count(value), note: 'not handed over yet' },
   { id: 'server.memory', label: 'Memory', written: (value) => quantity(value, 'By'), note: 'resident' },
   { id: 'server.cpu', label: 'CPU', written: cores, note: 'kept busy' },
@@ -49,13 +48,12 @@ export class Tiles {
     this.#tiles.forEach((tile, index) => this.#draw(tile, this.#store.get(tile.id), sizes[index]));
   }
 
-  #draw({ written, note, worry, isPlain, value, more, canvas }, series, size) {
+  #draw({ written, note, isPlain, value, more, canvas }, series, size) {
     if (series === undefined) return;
     const isCounter = series.type === 'counter';
     const total = series.latest.value;
     write(value, isCounter ? (series.rate === null ? UNKNOWN : rate(series.rate)) : written(Number(total)));
     write(more, isCounter ? `${digits(total)} in all` : note);
-    if (worry) value.parentElement.dataset.worry = String(series.rate > 0);
     if (!isPlain) drawSparkline(canvas, size, series.history(series.columns[0]), this.#store.timeline);
   }
 }
