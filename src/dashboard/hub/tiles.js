@@ -11,7 +11,7 @@ const cores = (value) => `${value === 0 ? 0 : value.toFixed(value < 0.1 ? 3 : va
 const TILES = [
   { id: 'hub.events.received', label: 'Events received' },
   { id: 'hub.events.delivered', label: 'Events delivered' },
-  { id: 'hub.events.missed', label: 'Missed, or left out by max-rate' },
+  { id: 'hub.events.missed', label: 'Missed or left out' },
   { id: 'queue.count', label: 'Queue', written: (value) => count(value), note: 'not handed over yet' },
   { id: 'server.memory', label: 'Memory', written: (value) => quantity(value, 'By'), note: 'resident' },
   { id: 'server.cpu', label: 'CPU', written: cores, note: 'kept busy' },
