@@ -20,7 +20,7 @@ use crate::signature::{self, WebhookKeys};
 use crate::watched_file::Reloaded;
 
 pub(crate) use body::{Incoming, unknown_type};
-pub(crate) use sources::{Account, Brought, Source, Via};
+pub(crate) use sources::{Brought, Source, SourceList, Via};
 
 mod body;
 mod rate;
@@ -306,7 +306,7 @@ impl Intake {
     }
 
     /// Who has brought something lately.
-    pub(crate) fn sources(&self) -> Vec<Account> {
+    pub(crate) fn sources(&self) -> SourceList {
         self.sources.list()
     }
 

@@ -65,7 +65,20 @@ pub(crate) struct Account {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Mutex<HashMap<Source, Account>>);
+pub(crate) struct Sources(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    accounts: HashMap<Source, Account>,
+    forgotten: u64,
+}
+
+/// All that are known, those that brought something last first, and how many were known once.
+#[derive(Debug, Serialize)]
+pub(crate) struct SourceList {
+    sources: Vec<Account>,
+    forgotten: u64,
+}
 
 impl Source {
     pub(crate) fn new(
@@ -83,33 +96,36 @@ impl Source {
 
 impl Sources {
     pub(crate) fn note(&self, source: &Source, brought: Brought, now: Timestamp) {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(account) = accounts.get_mut(source) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = known.accounts.get_mut(source) {
             account.add(brought, now);
             return;
         }
-        if accounts.len() >= MAX_SOURCES {
-            forget_the_most_silent(&mut accounts);
+        if known.accounts.len() >= MAX_SOURCES {
+            known.forget_the_most_silent();
         }
         let mut account = Account::new(source.clone(), now);
         account.add(brought, now);
-        accounts.insert(source.clone(), account);
+        known.accounts.insert(source.clone(), account);
     }
 
-    /// All that are known, those that brought something last first.
-    pub(crate) fn list(&self) -> Vec<Account> {
-        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<_> = accounts.values().cloned().collect();
-        drop(accounts);
-        list.sort_by_key(|account| std::cmp::Reverse(account.last_seen));
-        list
+    pub(crate) fn list(&self) -> SourceList {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources: Vec<_> = known.accounts.values().cloned().collect();
+        let forgotten = known.forgotten;
+        drop(known);
+        sources.sort_by_key(|account| std::cmp::Reverse(account.last_seen));
+        SourceList { sources, forgotten }
     }
 }
 
-fn forget_the_most_silent(accounts: &mut HashMap<Source, Account>) {
-    let silent = accounts.values().min_by_key(|account| account.last_seen);
-    if let Some(source) = silent.map(|account| account.source.clone()) {
-        accounts.remove(&source);
+impl Known {
+    fn forget_the_most_silent(&mut self) {
+        let silent = self.accounts.values().min_by_key(|account| account.last_seen);
+        if let Some(source) = silent.map(|account| account.source.clone()) {
+            self.accounts.remove(&source);
+            self.forgotten += 1;
+        }
     }
 }
 
@@ -148,7 +164,8 @@ mod tests {
         }
         sources.note(&source(0), Brought::default(), at(5000));
         sources.note(&source(MAX_SOURCES), Brought::default(), at(6000));
-        let list = sources.list();
+        let SourceList { sources: list, forgotten } = sources.list();
+        assert_eq!(forgotten, 1);
         assert_eq!(list.len(), MAX_SOURCES);
         assert_eq!(list[0].source, source(MAX_SOURCES), "the last to be seen comes first");
         let is_known = |number| list.iter().any(|account| account.source == source(number));

@@ -1,6 +1,5 @@
 //! `GET /api/telemetry/sources`: who has brought something lately, and how much.
 
-use serde_json::json;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
@@ -12,8 +11,7 @@ use crate::reply::{self, HttpResponse, Problem};
 pub(crate) fn list(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "sources").boxed();
     let route = admitted(intake, Scope::Admin).map(|admitted: Result<Admitted, Problem>| {
-        let shown =
-            admitted.map(|admitted| reply::json(&json!({"sources": admitted.intake.sources()})));
+        let shown = admitted.map(|admitted| reply::json(&admitted.intake.sources()));
         respond(shown)
     });
     readable(path, route.boxed())
