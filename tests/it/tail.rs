@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use crate::access::{guarded, known};
 use crate::harness::{Certificates, TestServer, data, eventually, within_patience};
 use crate::program::{signal, started};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, hub_program};
 
 /// The program, without what the environment of whoever runs the tests would add.
 fn tail(base: &str, arguments: &[&str]) -> Command {
@@ -263,19 +263,12 @@ async fn connections_that_break_anywhere_lose_and_double_nothing() {
 
 #[tokio::test]
 async fn a_hub_that_was_restarted_is_found_again_and_what_is_lost_is_told() {
-    let hub = |address: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
-        command.args(["--listen", address, "--otlp-http", "off", "--otlp-grpc", "off"]);
-        command.env("TELEMETRY_HUB_RETRY", "300ms").kill_on_drop(true);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        command
-    };
     let post = async |address: &str, text: &str| {
         let request = reqwest::Client::new().post(format!("{address}/api/telemetry/events"));
         let answer = request.json(&json!({"type": "t", "text": text})).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     };
-    let (mut first, address, _lines) = started(hub("127.0.0.1:0")).await;
+    let (mut first, address, _lines) = started(hub_program("127.0.0.1:0")).await;
     let mut tail = Tail::start(&address, &["--since", "1m"]);
     assert_eq!(tail.line().await, "--- 0 events replayed; live from here ---");
     post(&address, "one").await;
@@ -285,7 +278,8 @@ async fn a_hub_that_was_restarted_is_found_again_and_what_is_lost_is_told() {
     assert_eq!(tail.says().await, "telemetry-hub: the hub ends the stream: shutdown");
     assert!(tail.says().await.contains("; trying again in 0."));
 
-    let (_second, again, _lines) = started(hub(address.strip_prefix("http://").unwrap())).await;
+    let (_second, again, _lines) =
+        started(hub_program(address.strip_prefix("http://").unwrap())).await;
     post(&again, "two").await;
     let gap = tail.line().await;
     assert!(gap.starts_with("--- gap: events missed, nobody knows how many: "), "{gap}");

@@ -1,13 +1,22 @@
 //! A terminal for the program to run in: a real pty, and a screen that tells what a person would see on it.
 
 use std::num::NonZeroU16;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 
 use pty_process::{Command, Pty, Size};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use crate::harness::within_patience;
+
+/// The hub as a program, which asks its clients to come again soon.
+pub(crate) fn hub_program(address: &str) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
+    command.args(["--listen", address, "--otlp-http", "off", "--otlp-grpc", "off"]);
+    command.env("TELEMETRY_HUB_RETRY", "300ms").kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
 
 /// The program in a terminal.
 pub(crate) struct Terminal {

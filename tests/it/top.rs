@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::access::{guarded, known};
 use crate::harness::{TestServer, within_patience};
 use crate::program::{signal, started};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, hub_program};
 
 fn top(base: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
@@ -145,14 +145,7 @@ async fn what_a_person_sees() {
 
 #[tokio::test]
 async fn a_hub_that_was_away_is_found_again() {
-    let hub = |address: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_telemetry-hub"));
-        command.args(["--listen", address, "--otlp-http", "off", "--otlp-grpc", "off"]);
-        command.env("TELEMETRY_HUB_RETRY", "300ms").kill_on_drop(true);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        command
-    };
-    let (mut first, address, _lines) = started(hub("127.0.0.1:0")).await;
+    let (mut first, address, _lines) = started(hub_program("127.0.0.1:0")).await;
     let arguments = ["top", "--url", &address, "--interval", "100ms", "server.memory"];
     let mut terminal = Terminal::start(&arguments, 6, 120);
     terminal.shows(|screen| screen.contains("MiB") && screen.contains("live")).await;
@@ -160,7 +153,7 @@ async fn a_hub_that_was_away_is_found_again() {
     within_patience(first.wait()).await.unwrap();
     terminal.shows(|screen| screen.contains("trying again in 1 s") && screen.contains("MiB")).await;
     let address = address.strip_prefix("http://").unwrap();
-    let (_second, _, _lines) = started(hub(address)).await;
+    let (_second, _, _lines) = started(hub_program(address)).await;
     terminal.shows(|screen| screen.contains("MiB") && screen.contains("live")).await;
 
     // Who ends it from outside gets the terminal back as well.
