@@ -118,7 +118,7 @@ scenario('a trace is a waterfall of its spans, with its logs in their places', a
   await page.locator('.trace-row', { hasText: 'query' }).getByRole('button').click();
   assert.equal(await textOf(page, 'type'), 'query');
   await page.getByRole('button', { name: 'Back' }).click();
-  assert.deepEqual(await waterfall(page), rows);
+  await untilEqual('the rows again', () => waterfall(page), rows);
 });
 
 scenario('a span within its trace has what is under it, and nothing else', async (scene) => {
