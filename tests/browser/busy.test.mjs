@@ -1,5 +1,5 @@
-// A busy hub: 5,000 events a second for a minute. The page shows what a person can read, says what it leaves out, stays smooth, and its
-// memory stays where it is.
+// A busy hub: 5,000 events a second for a minute, or for as long as BUSY_SECONDS says. The page shows what a person can read, says what it
+// leaves out, stays smooth, and its memory stays where it is.
 
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { scenario, until } from './harness.mjs';
 import { numbers, untilOpen } from './live_page.mjs';
 
-const SECONDS = 60;
+const SECONDS = Number(process.env.BUSY_SECONDS ?? 60);
 const RATE = 5000;
 /** Of a machine that has other work as well, this is asked. */
 const LEAST_RATE = 4000;
@@ -33,25 +33,32 @@ async function heap(session) {
   return metrics.find(({ name }) => name === 'JSHeapUsedSize').value;
 }
 
-/** Notes how long each frame took. */
+/** Counts how long each frame took, in tenths of a millisecond: as much memory for an hour as for a minute. */
 function measureFrames() {
-  globalThis.frameTimes = [];
-  let before = performance.now();
+  globalThis.frameTimes = new Uint32Array(20_000);
+  let before = null;
   const note = (now) => {
-    globalThis.frameTimes.push(now - before);
+    if (before !== null) globalThis.frameTimes[Math.min(19_999, Math.round((now - before) * 10))] += 1;
     before = now;
     requestAnimationFrame(note);
   };
   requestAnimationFrame(note);
 }
 
-function percentile(sorted, part) {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))].toFixed(1);
+/** The time, in milliseconds, below which that part of the frames is. */
+function percentile(counts, part) {
+  const wanted = part * counts.reduce((sum, count) => sum + count, 0);
+  let seen = 0;
+  const index = counts.findIndex((count) => {
+    seen += count;
+    return seen >= wanted;
+  });
+  return (index / 10).toFixed(1);
 }
 
 const MEBIBYTE = 1024 * 1024;
 
-scenario('5,000 events a second for a minute', async (scene) => {
+scenario('5,000 events a second, for a minute or longer', async (scene) => {
   const hub = await scene.hub();
   const page = await scene.open(hub);
   await untilOpen(page);
@@ -65,11 +72,12 @@ scenario('5,000 events a second for a minute', async (scene) => {
   const at = (seconds) => until(`${seconds} seconds`, () => performance.now() - begin >= seconds * 1000 || flood.isOver(), { patience: seconds * 1000 + 10_000 });
   await page.evaluate(measureFrames);
   const heaps = {};
-  for (const seconds of [15, 30, SECONDS - 1]) {
+  for (const seconds of [0.25, 0.5, 0.75].map((part) => part * SECONDS).concat(SECONDS - 1)) {
     await at(seconds);
     heaps[seconds] = await heap(session);
   }
-  const frames = await page.evaluate(() => globalThis.frameTimes.slice(1));
+  const frames = await page.evaluate(() => [...globalThis.frameTimes]);
+  const frameCount = frames.reduce((sum, count) => sum + count, 0);
   const elements = await page.locator('.rows *').count();
   const seconds = (performance.now() - begin) / 1000;
   await flood.ended;
@@ -86,10 +94,9 @@ scenario('5,000 events a second for a minute', async (scene) => {
   assert.ok(found.shown + found.dropped <= 50 * (SECONDS + 5), 'at most 50 a second are shown');
   assert.equal(found.missed, 0);
 
-  frames.sort((a, b) => a - b);
-  scene.say(`${frames.length} frames in ${seconds.toFixed(1)} s: p50 ${percentile(frames, 0.5)}, p95 ${percentile(frames, 0.95)}, p99 ${percentile(frames, 0.99)}, max ${frames.at(-1).toFixed(1)} ms`);
+  scene.say(`${frameCount} frames in ${seconds.toFixed(1)} s: p50 ${percentile(frames, 0.5)}, p95 ${percentile(frames, 0.95)}, p99 ${percentile(frames, 0.99)}, max ${percentile(frames, 1)} ms`);
   scene.say(`heap ${Object.entries(heaps).map(([when, size]) => `${(size / MEBIBYTE).toFixed(2)} MiB at ${when} s`).join(', ')}`);
-  assert.ok(frames.length >= LEAST_FRAMES_PER_SECOND * seconds, `${frames.length} frames in ${seconds} s`);
-  assert.ok(heaps[SECONDS - 1] - heaps[30] < MOST_GROWTH, `the heap grows: ${JSON.stringify(heaps)}`);
+  assert.ok(frameCount >= LEAST_FRAMES_PER_SECOND * seconds, `${frameCount} frames in ${seconds} s`);
+  assert.ok(heaps[SECONDS - 1] - heaps[SECONDS / 2] < MOST_GROWTH, `the heap grows: ${JSON.stringify(heaps)}`);
   assert.ok(elements < 2000, `${elements} elements in the list`);
-}, { timeout: 120_000 });
+}, { timeout: (SECONDS + 60) * 1000 });
