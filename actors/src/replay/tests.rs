@@ -12,8 +12,7 @@ fn a_search_ends_though_all_that_it_looks_through_is_evicted() {
     });
     let fill = || {
         for _ in 0..6 * PAGE_BYTES / 1000 {
-            core.log
-                .accept([(Content::Given(NewEvent::new("a")), 1000)], jiff::Timestamp::now());
+            core.log.accept([(Content::Given(NewEvent::new("a")), 1000)], jiff::Timestamp::now());
             if let Some(batch) = core.log.next_unrouted() {
                 core.log.mark_routed(&batch);
             }

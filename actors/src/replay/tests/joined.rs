@@ -171,11 +171,8 @@ impl Scene {
     /// The hub begins to read behind the first `skipped` messages.
     fn new(skipped: u64, room: usize) -> Self {
         let stream = Stream::new();
-        let config = HubConfig {
-            replay_bytes: room * SIZE,
-            batch_bytes: 2 * SIZE,
-            ..HubConfig::default()
-        };
+        let config =
+            HubConfig { replay_bytes: room * SIZE, batch_bytes: 2 * SIZE, ..HubConfig::default() };
         let transport = Transport::Broker(Arc::new(Joined(Arc::clone(&stream))));
         Self { core: HubCore::joined(config, transport), stream, read: skipped }
     }
