@@ -107,6 +107,7 @@ pub struct Settings {
     nats_client_key: PathBuf,
     nats_prefix: String,
     nats_stream: String,
+    nats_services: Vec<String>,
     nats_storage: NatsStorage,
     nats_replicas: usize,
     nats_max_age: Time,
@@ -175,6 +176,7 @@ impl Default for Settings {
             nats_client_key: PathBuf::new(),
             nats_prefix: nats.prefix,
             nats_stream: nats.stream,
+            nats_services: nats.services,
             nats_storage: match nats.storage {
                 Storage::File => NatsStorage::File,
                 Storage::Memory => NatsStorage::Memory,

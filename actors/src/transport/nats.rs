@@ -53,6 +53,8 @@ pub struct NatsConfig {
     pub prefix: String,
     /// The name of the JetStream stream. It is created if it is not there.
     pub stream: String,
+    /// The services (`service.name`) whose telemetry this hub reads; all, if none is named. What it accepts goes to the stream in any case.
+    pub services: Vec<String>,
     /// By what the hub is known to the servers, if not by what stands in their addresses.
     pub identity: Identity,
     /// Certificates (PEM) of the authorities that vouch for the servers, if not those of the system.
@@ -98,6 +100,7 @@ impl Default for NatsConfig {
             hub_name: "telemetry-hub".to_owned(),
             prefix: "telemetry".to_owned(),
             stream: "TELEMETRY".to_owned(),
+            services: Vec::new(),
             identity: Identity::Address,
             ca: None,
             certificate: None,
@@ -195,6 +198,11 @@ impl Link {
         *lock(&self.acknowledged)
     }
 
+    /// Whether it reads all of the stream.
+    fn reads_all(&self) -> bool {
+        self.config.services.is_empty()
+    }
+
     fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
@@ -272,6 +280,10 @@ impl Broker for NatsBroker {
         self.0.status.borrow().state.clone()
     }
 
+    fn services(&self) -> &[String] {
+        &self.0.config.services
+    }
+
     fn has_joined(&self) -> bool {
         self.0.status.borrow().has_joined
     }
@@ -302,6 +314,11 @@ impl Broker for NatsBroker {
         let counters = &self.0.counters;
         vec![
             Sample::own_gauge("hub.transport.joined", Some("1"), f64::from(u8::from(is_joined))),
+            Sample::own_gauge(
+                "hub.transport.services",
+                Some("{service}"),
+                self.0.config.services.len() as f64,
+            ),
             Sample::own_gauge("hub.transport.lag", Some("{message}"), self.0.progress().lag as f64),
             Sample::own_counter("hub.transport.published", counters.published.get()),
             Sample::own_counter("hub.transport.repeated", counters.repeated.get()),
