@@ -42,6 +42,9 @@ mod wire;
 /// How many replays read the stream at once; the others wait for their turn.
 const READERS: usize = 16;
 
+/// For how long a complaint explains what fails: longer than a question may go unanswered.
+const COMPLAINT_LASTS: Duration = Duration::from_secs(10);
+
 /// How a hub is joined to others.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
@@ -129,6 +132,8 @@ pub(crate) struct Link {
     /// The actor has something to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
+    /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
+    complaint: Mutex<Option<(Instant, String)>>,
     counters: LinkCounters,
 }
 
@@ -189,6 +194,7 @@ impl Link {
             offered: Mutex::default(),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
+            complaint: Mutex::default(),
             counters: LinkCounters::default(),
         }
     }
@@ -208,7 +214,12 @@ impl Link {
     }
 
     /// The stream cannot be reached.
-    fn part(&self, reason: String) {
+    fn part(&self, mut reason: String) {
+        if let Some((at, complaint)) = &*lock(&self.complaint)
+            && at.elapsed() < COMPLAINT_LASTS
+        {
+            reason = format!("{reason}; NATS says: {complaint}");
+        }
         self.status.send_modify(|status| {
             if status.session.take().is_some() {
                 tracing::warn!(reason, "cut off from the other hubs");
