@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use actor::NatsTransport;
 use archive::StreamArchive;
+use connection::Reason;
 use place::StreamIds;
 
 use super::{Archive, Broker, TransportState};
@@ -230,6 +231,12 @@ impl Link {
                 TransportState::Joining { reason }
             };
         });
+    }
+
+    /// Fails if the connection has broken: however it comes back, what was read by it may not.
+    fn check_connected(&self) -> Result<(), Reason> {
+        let is_connected = self.status.borrow().session.is_some();
+        is_connected.then_some(()).ok_or_else(|| "the connection to NATS is broken".to_owned())
     }
 
     /// The stream can be reached.

@@ -113,6 +113,7 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
         .ack_timeout(ANSWERED_WITHIN)
         .build(client.clone());
     let info = stream_info(&context, &link.config).await?;
+    check_subjects(&info, &link.config.prefix)?;
     let created = info.created.unix_timestamp_nanos();
     let max_payload = client.max_payload();
     let limit = match usize::try_from(info.config.max_message_size) {
@@ -159,6 +160,21 @@ async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Rea
             _ => Err(told("the stream cannot be reached", &error)),
         },
     }
+}
+
+/// Somebody else may have made the stream.
+fn check_subjects(info: &Info, prefix: &str) -> Result<(), Reason> {
+    let taken = &info.config.subjects;
+    let is_taken = |subject: &String| taken.contains(subject);
+    if taken.contains(&format!("{prefix}.>")) || subject::all(prefix).iter().all(is_taken) {
+        return Ok(());
+    }
+    Err(format!(
+        "the stream {} does not take {}, but {}",
+        info.config.name,
+        subject::all(prefix).join(", "),
+        taken.join(", ")
+    ))
 }
 
 async fn create_stream(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {

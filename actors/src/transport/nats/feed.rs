@@ -110,7 +110,7 @@ impl Feed {
         let link = Arc::clone(&self.link);
         let first = tokio::select! {
             message = timeout(WAIT, self.messages.next()) => message,
-            () = link.wake.notified() => return Ok(()),
+            () = link.wake.notified() => return link.check_connected(),
         };
         let Ok(first) = first else {
             return self.look().await;

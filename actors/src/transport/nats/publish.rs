@@ -79,8 +79,17 @@ impl Link {
         }
     }
 
-    /// Resolves once nothing is on its way to the stream, and what was published has been read.
+    /// Resolves once nothing is on its way to the stream, and what was published has been read; or at once while the stream cannot be
+    /// reached: nobody knows for how long.
     pub(super) async fn settled(&self) {
+        let mut status = self.status.subscribe();
+        tokio::select! {
+            () = self.all_read() => {}
+            _ = status.wait_for(|status| status.session.is_none()) => {}
+        }
+    }
+
+    async fn all_read(&self) {
         let all = u32::try_from(self.room_bytes).expect("it was cut to what fits");
         drop(self.room.acquire_many(all).await);
         let last = self.acknowledged();
