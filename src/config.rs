@@ -11,8 +11,9 @@ use bytesize::ByteSize;
 use figment::Figment;
 use figment::providers::{Env, Serialized};
 use serde::{Deserialize, Serialize};
-use telemetry_hub_actors::{Clock, HubConfig, Value};
+use telemetry_hub_actors::{Clock, HubConfig, NatsConfig, Storage, Value};
 
+use nats::NatsStorage;
 use secret::Secrets;
 use toml_file::TomlFile;
 
@@ -25,6 +26,7 @@ use crate::server::{ConnectionLimits, ServerError, TlsFiles};
 use crate::watched_file::FileError;
 
 mod listen;
+mod nats;
 mod secret;
 mod time;
 mod toml_file;
@@ -96,6 +98,20 @@ pub struct Settings {
     max_event_types: usize,
     ping_interval: Time,
     retry: Time,
+    hub_name: String,
+    nats: Secrets,
+    nats_credentials: PathBuf,
+    nats_nkey: PathBuf,
+    nats_ca: PathBuf,
+    nats_client_certificate: PathBuf,
+    nats_client_key: PathBuf,
+    nats_prefix: String,
+    nats_stream: String,
+    nats_storage: NatsStorage,
+    nats_replicas: usize,
+    nats_max_age: Time,
+    nats_max_bytes: ByteSize,
+    nats_patience: Time,
     #[serde(skip, default = "Clock::system")]
     clock: Clock,
 }
@@ -108,6 +124,7 @@ pub struct SettingsError(Box<figment::Error>);
 impl Default for Settings {
     fn default() -> Self {
         let (hub, limits) = (HubConfig::default(), Limits::default());
+        let nats = NatsConfig::default();
         let bytes = |bytes: usize| ByteSize::b(bytes as u64);
         Self {
             listen: DEFAULT_LISTEN,
@@ -149,6 +166,23 @@ impl Default for Settings {
             max_event_types: hub.max_event_types,
             ping_interval: Time(hub.ping_interval),
             retry: Time(hub.retry),
+            hub_name: String::new(),
+            nats: Secrets::default(),
+            nats_credentials: PathBuf::new(),
+            nats_nkey: PathBuf::new(),
+            nats_ca: PathBuf::new(),
+            nats_client_certificate: PathBuf::new(),
+            nats_client_key: PathBuf::new(),
+            nats_prefix: nats.prefix,
+            nats_stream: nats.stream,
+            nats_storage: match nats.storage {
+                Storage::File => NatsStorage::File,
+                Storage::Memory => NatsStorage::Memory,
+            },
+            nats_replicas: nats.replicas,
+            nats_max_age: Time(nats.max_age),
+            nats_max_bytes: ByteSize::b(nats.max_bytes),
+            nats_patience: Time(nats.patience),
             clock: hub.clock,
         }
     }
@@ -191,6 +225,9 @@ impl Settings {
             ("idle_timeout", self.idle_timeout.0.is_zero()),
             ("write_timeout", self.write_timeout.0.is_zero()),
             ("stall_timeout", self.stall_timeout.0.is_zero()),
+            ("nats_max_age", self.nats_max_age.0.is_zero()),
+            ("nats_max_bytes", is_zero(self.nats_max_bytes)),
+            ("nats_patience", self.nats_patience.0.is_zero()),
         ];
         let mut hashes: Vec<_> = self.tokens.iter().map(|token| token.hash).collect();
         hashes.sort_unstable();
@@ -210,6 +247,9 @@ impl Settings {
         if self.tls().is_none() && tls.iter().any(|file| !file.as_os_str().is_empty()) {
             let error = "TLS needs both tls_certificate and tls_key";
             return Err(SettingsError(Box::new(error.to_owned().into())));
+        }
+        if let Err(error) = self.check_nats() {
+            return Err(SettingsError(Box::new(error.into())));
         }
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => {

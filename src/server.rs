@@ -119,7 +119,10 @@ impl Server {
             None => Listeners::bind(&settings)?,
         };
         settings.check_exposed(listeners.exposed())?;
-        let hub = HubHandle::start(settings.hub()).await?;
+        let hub = match settings.nats(listeners.address) {
+            None => HubHandle::start(settings.hub()).await?,
+            Some(nats) => HubHandle::start_joined(settings.hub(), nats).await?,
+        };
         let service = HubService::with(&hub, &settings.routes(access));
         for series in [connection::REFUSED, connection::FAILED, connection::IDLE] {
             service.intake().count(series, 0);

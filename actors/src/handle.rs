@@ -30,6 +30,9 @@ use crate::selection::Selection;
 use crate::stats::HubStats;
 use crate::subscriber::SubscriberId;
 use crate::subscription::{MetricsSubscription, Subscription};
+#[cfg(feature = "nats")]
+use crate::transport::nats::{Link, NatsBroker, NatsConfig};
+use crate::transport::{Transport, TransportState};
 
 /// A running hub.
 #[derive(Debug, Clone)]
@@ -61,7 +64,20 @@ impl Drop for CloseOnDrop {
 impl HubHandle {
     /// Starts a hub, on the tokio runtime that this is called on.
     pub async fn start(config: HubConfig) -> Result<Self, StartError> {
-        let core = Arc::new(HubCore::new(config));
+        Self::start_with(HubCore::new(config)).await
+    }
+
+    /// Starts a hub that is joined to others by NATS. It starts whether NATS can be reached or not, and joins them when it can:
+    /// [`transport`](Self::transport) tells.
+    #[cfg(feature = "nats")]
+    pub async fn start_joined(config: HubConfig, nats: NatsConfig) -> Result<Self, StartError> {
+        let link = Link::new(nats, config.ingest_queue_bytes);
+        let transport = Transport::Broker(Arc::new(NatsBroker(Arc::new(link))));
+        Self::start_with(HubCore::joined(config, transport)).await
+    }
+
+    async fn start_with(core: HubCore) -> Result<Self, StartError> {
+        let core = Arc::new(core);
         let (hub, finished) = Hub::spawn(None, Hub, Arc::clone(&core)).await.map_err(StartError)?;
         let (sender, ended) = watch::channel(None);
         let closing = CloseOnDrop(Arc::clone(&core));
@@ -81,8 +97,18 @@ impl HubHandle {
 
     /// Accepts events, all or none, waiting a while for room if there is none. What is accepted reaches every subscriber
     /// that it matches and that keeps up; the others are told what they missed.
+    ///
+    /// A hub that is joined to others accepts what their stream has acknowledged. If that fails, nothing says that none was.
     pub async fn ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
         let (sizes, bytes) = self.measure(&events)?;
+        if let Some(broker) = self.core.broker() {
+            let number = events.len() as u64;
+            let published = broker.publish(events).await;
+            let counters = &self.core.counters;
+            let count = if published.is_ok() { &counters.received } else { &counters.refused };
+            count.add(number);
+            return published;
+        }
         let room = self.core.ingest_room.acquire_many(bytes);
         match tokio::time::timeout(self.core.config.ingest_patience, room).await {
             Ok(Ok(permit)) => permit.forget(),
@@ -93,9 +119,17 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Accepts events, all or none, at once or not at all. Never waits, and needs no runtime.
+    /// Accepts events, all or none, at once or not at all. Never waits, and needs no runtime. A hub that is joined to others
+    /// publishes them when it can.
     pub fn try_ingest(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
         let (sizes, bytes) = self.measure(&events)?;
+        if let Some(broker) = self.core.broker() {
+            let number = events.len() as u64;
+            let offered = broker.offer(events.into_iter().map(Content::Given).zip(sizes).collect());
+            let counters = &self.core.counters;
+            if offered.is_ok() { &counters.received } else { &counters.refused }.add(number);
+            return offered;
+        }
         self.core.take_room(bytes).map_err(|error| self.refuse(&events, error))?;
         self.accept(events, sizes);
         Ok(())
@@ -200,6 +234,14 @@ impl HubHandle {
         }
     }
 
+    /// Whether it is joined to other hubs.
+    pub fn transport(&self) -> TransportState {
+        match &self.core.transport {
+            Transport::Local => TransportState::Alone,
+            Transport::Broker(broker) => broker.state(),
+        }
+    }
+
     /// Whether new work is welcome.
     pub fn is_ready(&self) -> bool {
         !self.core.draining.load(Ordering::Acquire)
@@ -277,6 +319,9 @@ impl HubHandle {
     async fn routed(&self) {
         let all = u32::try_from(self.core.config.ingest_queue_bytes)
             .expect("the hub has cut it to what fits");
+        if let Some(broker) = self.core.broker() {
+            broker.settled().await;
+        }
         // What was dropped can be told now, if it could not before.
         drop(self.core.ingest_room.acquire_many(all).await);
         self.core.tell_dropped();

@@ -15,6 +15,8 @@ use crate::config::HubConfig;
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
 use crate::event_log::EventLog;
+#[cfg(feature = "nats")]
+use crate::event_log::Arrival;
 use crate::filter_group::FilterGroups;
 #[cfg(feature = "tracing")]
 use crate::layer::Record;
@@ -25,10 +27,13 @@ use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
 use crate::sweeper::Streams;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::transport::{Broker, Transport};
 
 #[derive(Debug)]
 pub(crate) struct HubCore {
     pub(crate) config: HubConfig,
+    /// How events come into the log.
+    pub(crate) transport: Transport,
     pub(crate) log: EventLog,
     pub(crate) groups: Arc<FilterGroups>,
     pub(crate) streams: Streams,
@@ -55,10 +60,15 @@ pub(crate) struct HubCore {
 }
 
 impl HubCore {
-    pub(crate) fn new(mut config: HubConfig) -> Self {
+    pub(crate) fn new(config: HubConfig) -> Self {
+        Self::joined(config, Transport::Local)
+    }
+
+    pub(crate) fn joined(mut config: HubConfig, transport: Transport) -> Self {
         // The semaphore hands out no more than 32 bits of permits at a time.
         config.ingest_queue_bytes = config.ingest_queue_bytes.min(u32::MAX as usize);
         Self {
+            transport,
             log: EventLog::new(&config),
             groups: Arc::new(FilterGroups::new(config.follow_capacity)),
             streams: Streams::default(),
@@ -77,6 +87,14 @@ impl HubCore {
             #[cfg(feature = "fault-injection")]
             faults: crate::fault::Faults::default(),
             config,
+        }
+    }
+
+    /// The stream that joins it to other hubs, if there is one.
+    pub(crate) fn broker(&self) -> Option<&Arc<dyn Broker>> {
+        match &self.transport {
+            Transport::Local => None,
+            Transport::Broker(broker) => Some(broker),
         }
     }
 
@@ -147,6 +165,25 @@ impl HubCore {
         self.wake_collector();
     }
 
+    /// Takes events out of the stream that joins this hub to others, once there is room for them.
+    #[cfg(feature = "nats")]
+    pub(crate) async fn take_from_stream(
+        &self,
+        arrivals: Vec<Arrival>,
+        bytes: usize,
+    ) -> Result<(), IngestError> {
+        if arrivals.is_empty() {
+            return Ok(());
+        }
+        let permits = u32::try_from(bytes).expect("no more than the queue holds");
+        let room = self.ingest_room.acquire_many(permits).await;
+        room.map_err(|_| IngestError::ShuttingDown)?.forget();
+        self.count_types(arrivals.iter().filter_map(|arrival| arrival.content.kind_given()));
+        self.log.accept_arrivals(arrivals);
+        self.wake_collector();
+        Ok(())
+    }
+
     /// Accepts an event that nobody will send again, at once or not at all. If there is no room it is dropped, and counted,
     /// and the subscribers are told before anything comes after it.
     #[cfg(feature = "tracing")]
@@ -190,6 +227,11 @@ impl HubCore {
 
     /// Accepts an event if there is room for it.
     fn try_accept(&self, event: Content, size: usize, now: Timestamp) -> bool {
+        if let Some(broker) = self.broker() {
+            let is_taken = broker.offer(vec![(event, size)]).is_ok();
+            self.counters.received.add(u64::from(is_taken));
+            return is_taken;
+        }
         let is_accepted = u32::try_from(size).is_ok_and(|bytes| self.take_room(bytes).is_ok());
         if is_accepted {
             self.count_types(event.kind_given().into_iter());
@@ -234,6 +276,11 @@ impl HubCore {
             Sample::own_counter("hub.sampler.restarts", stats.sampler_restarts),
             Sample::own_counter("hub.sweeper.restarts", stats.sweeper_restarts),
         ]);
+        if let Some(broker) = self.broker() {
+            samples.extend(broker.samples());
+            let restarts = stats.transport_restarts;
+            samples.push(Sample::own_counter("hub.transport.restarts", restarts));
+        }
         samples.sort_by(|a, b| a.key().cmp(b.key()));
         samples
     }
@@ -258,6 +305,7 @@ impl HubCore {
             collector_restarts: counters.collector_restarts.get(),
             sampler_restarts: counters.sampler_restarts.get(),
             sweeper_restarts: counters.sweeper_restarts.get(),
+            transport_restarts: counters.transport_restarts.get(),
             subscriber_failures: counters.subscriber_failures.get(),
         }
     }

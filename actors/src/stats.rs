@@ -35,6 +35,7 @@ pub(crate) struct HubCounters {
     pub(crate) collector_restarts: Count,
     pub(crate) sampler_restarts: Count,
     pub(crate) sweeper_restarts: Count,
+    pub(crate) transport_restarts: Count,
     pub(crate) subscriber_failures: Count,
 }
 
@@ -75,6 +76,8 @@ pub struct HubStats {
     pub sampler_restarts: u64,
     /// How often the sweeper, which fills silence with pings, was restarted.
     pub sweeper_restarts: u64,
+    /// How often the actor that joins this hub to others was restarted.
+    pub transport_restarts: u64,
     /// How many subscribers failed or were killed.
     pub subscriber_failures: u64,
 }

@@ -52,6 +52,11 @@ pub(super) struct ServeOptions {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_key: Option<PathBuf>,
+    /// A server of NATS through which this hub is joined to others: nats://HOST:4222, or tls://…; several times, or with commas:
+    /// any of these. Then what one hub accepts, each of them shows
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nats: Vec<Secret>,
     /// How long the end may take, from SIGTERM or Ctrl-C on [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]

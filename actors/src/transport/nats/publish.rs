@@ -1,0 +1,149 @@
+//! From a source to the stream: a message is published until the stream acknowledges it, under one id, so that it is there once.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use futures_util::future::try_join_all;
+use rand::{random, random_range};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::wire::{self, Message, TooLarge};
+use super::{Link, Session};
+use crate::error::IngestError;
+use crate::event::{Content, NewEvent};
+use crate::lock;
+
+/// How long to wait for an acknowledgement before the message is published again.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long to wait before that, in milliseconds, if the stream says no: another server may be about to take over.
+const PAUSE: std::ops::Range<u64> = 50..250;
+
+/// How many events that nobody waits for are published at once.
+const OFFERED_AT_ONCE: usize = 1000;
+
+/// What publishing again cannot mend.
+enum Outcome {
+    Done,
+    Again(PublishError),
+    TooLarge,
+}
+
+impl From<TooLarge> for IngestError {
+    fn from(TooLarge { bytes, limit }: TooLarge) -> Self {
+        Self::EventTooLarge { bytes, limit }
+    }
+}
+
+impl Link {
+    /// Resolves once the stream has all of the events.
+    pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
+        let deadline = Instant::now() + self.config.patience;
+        let bytes: usize = events.iter().map(NewEvent::size).sum();
+        let permits = u32::try_from(bytes.min(self.room_bytes)).expect("it was cut to what fits");
+        let room = timeout_at(deadline, self.room.acquire_many(permits)).await;
+        let _room = room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)?;
+        self.publish_all(&events, deadline).await
+    }
+
+    /// Takes events that nobody waits for, if there is room.
+    pub(super) fn offer(&self, events: Vec<(Content, usize)>) -> Result<(), IngestError> {
+        let bytes: usize = events.iter().map(|(_, size)| size).sum();
+        let permits = u32::try_from(bytes).map_err(|_| IngestError::QueueFull)?;
+        self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
+        lock(&self.offered).extend(events);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Publishes what was offered. What cannot be published stays.
+    pub(super) async fn forward(&self) -> Result<(), IngestError> {
+        loop {
+            let some: Vec<_> = {
+                let offered = lock(&self.offered);
+                offered.iter().take(OFFERED_AT_ONCE).map(|(event, _)| event.get().clone()).collect()
+            };
+            if some.is_empty() {
+                return Ok(());
+            }
+            let outcome = self.publish_all(&some, Instant::now() + self.config.patience).await;
+            match outcome {
+                // Nothing will make it smaller.
+                Ok(()) | Err(IngestError::EventTooLarge { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let taken: Vec<_> = lock(&self.offered).drain(..some.len()).collect();
+            self.room.add_permits(taken.iter().map(|(_, size)| size).sum());
+        }
+    }
+
+    /// Resolves once nothing is on its way to the stream, and what was published has been read.
+    pub(super) async fn settled(&self) {
+        let all = u32::try_from(self.room_bytes).expect("it was cut to what fits");
+        drop(self.room.acquire_many(all).await);
+        let last = self.acknowledged();
+        let mut progress = self.progress.subscribe();
+        progress.wait_for(|progress| progress.sequence >= last).await.ok();
+    }
+
+    async fn publish_all(&self, events: &[NewEvent], deadline: Instant) -> Result<(), IngestError> {
+        let session = self.session(deadline).await?;
+        let messages = wire::encode(events, &self.config.prefix, session.max_payload)?;
+        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline))).await?;
+        Ok(())
+    }
+
+    /// Publishes a message until the stream has it, or the deadline has come.
+    async fn publish_one(&self, message: Message, deadline: Instant) -> Result<(), IngestError> {
+        let id = format!("{:032x}", random::<u128>());
+        loop {
+            let session = self.session(deadline).await.inspect_err(|_| self.counters.failed.add(1))?;
+            match self.try_publish(&session, &message, &id, deadline).await {
+                Outcome::Done => return Ok(()),
+                Outcome::TooLarge => {
+                    let (bytes, limit) = (message.payload.len(), session.max_payload);
+                    return Err(IngestError::EventTooLarge { bytes, limit });
+                }
+                Outcome::Again(error) if Instant::now() >= deadline => {
+                    self.counters.failed.add(1);
+                    tracing::warn!(%error, "the stream has not acknowledged what was published");
+                    return Err(IngestError::Unavailable);
+                }
+                Outcome::Again(error) => {
+                    self.counters.repeated.add(1);
+                    tracing::debug!(%error, "publishing again");
+                    let pause = Duration::from_millis(random_range(PAUSE));
+                    sleep_until((Instant::now() + pause).min(deadline)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_publish(
+        &self,
+        session: &Session,
+        message: &Message,
+        id: &str,
+        deadline: Instant,
+    ) -> Outcome {
+        let publish = PublishMessage::build().payload(message.payload.clone()).message_id(id);
+        let acknowledged = async {
+            session.context.send_publish(message.subject.clone(), publish).await?.await
+        };
+        let deadline = deadline.min(Instant::now() + ACKNOWLEDGED_WITHIN);
+        match timeout_at(deadline, acknowledged).await {
+            Ok(Ok(acknowledgement)) => {
+                self.counters.published.add(1);
+                let mut last = lock(&self.acknowledged);
+                *last = acknowledgement.sequence.max(*last);
+                Outcome::Done
+            }
+            Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                Outcome::TooLarge
+            }
+            Ok(Err(error)) => Outcome::Again(error),
+            Err(_) => Outcome::Again(PublishError::new(PublishErrorKind::TimedOut)),
+        }
+    }
+}
