@@ -14,9 +14,9 @@ use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
-use crate::event_log::EventLog;
 #[cfg(feature = "nats")]
 use crate::event_log::Arrival;
+use crate::event_log::EventLog;
 use crate::filter_group::FilterGroups;
 #[cfg(feature = "tracing")]
 use crate::layer::Record;

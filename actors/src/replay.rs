@@ -134,7 +134,9 @@ impl Replayer {
         join: impl FnOnce(&mut BTreeMap<SubscriberId, Arc<Member>>, u64),
     ) -> Step {
         match self.archive.take() {
-            Some(Source::Idle(archive)) if self.search.is_none() && !outbox.has_room_to_refill() => {
+            Some(Source::Idle(archive))
+                if self.search.is_none() && !outbox.has_room_to_refill() =>
+            {
                 self.archive = Some(Source::Idle(archive));
                 return Step::Wait;
             }

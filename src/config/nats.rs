@@ -70,16 +70,18 @@ impl Settings {
     pub(super) fn check_nats(&self) -> Result<(), String> {
         for server in self.servers() {
             // A password may stand in it: what is wrong is told without it.
-            server.parse::<async_nats::ServerAddr>().map_err(|_| {
-                "nats: not the address of a server; write nats://host:4222, or tls://host:4222"
-            })?;
+            server.parse::<async_nats::ServerAddr>().map_err(
+                |_| "nats: not the address of a server; write nats://host:4222, or tls://host:4222",
+            )?;
         }
         let is_token = |token: &str| {
             let is_plain = |byte: u8| byte.is_ascii_graphic() && !b".*>$/\\".contains(&byte);
             !token.is_empty() && token.len() <= 64 && token.bytes().all(is_plain)
         };
         if !self.nats_prefix.split('.').all(is_token) {
-            return Err("nats_prefix: expected a subject, such as telemetry or acme.telemetry".to_owned());
+            return Err(
+                "nats_prefix: expected a subject, such as telemetry or acme.telemetry".to_owned()
+            );
         }
         if !is_token(&self.nats_stream) {
             return Err("nats_stream: expected a name, such as TELEMETRY".to_owned());
@@ -92,7 +94,9 @@ impl Settings {
         }
         let [certificate, key] = [&self.nats_client_certificate, &self.nats_client_key].map(given);
         if certificate.is_some() != key.is_some() {
-            return Err("nats_client_certificate and nats_client_key: each needs the other".to_owned());
+            return Err(
+                "nats_client_certificate and nats_client_key: each needs the other".to_owned()
+            );
         }
         Ok(())
     }
@@ -119,7 +123,11 @@ mod tests {
         let joined = Settings::load(None, &json!({"nats": servers})).unwrap().nats(HERE).unwrap();
         assert_eq!(joined.servers, ["nats://a:4222", "tls://b:4223", "c"]);
         assert!(joined.hub_name.ends_with(":8787") && joined.hub_name.len() > 5);
-        let defaults = NatsConfig { servers: joined.servers.clone(), hub_name: joined.hub_name.clone(), ..NatsConfig::default() };
+        let defaults = NatsConfig {
+            servers: joined.servers.clone(),
+            hub_name: joined.hub_name.clone(),
+            ..NatsConfig::default()
+        };
         assert_eq!(format!("{joined:?}"), format!("{defaults:?}"));
     }
 

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::events::{LAST, event};
 use crate::patience::{eventually, pause, within_patience};
@@ -32,13 +33,18 @@ impl Pace {
     pub(crate) const STEADY: Self = Self { batch: 2, text: 20, pause: Duration::from_millis(8) };
 }
 
+/// How long a hub is left alone that could not be reached.
+const UNREACHED: Duration = Duration::from_secs(1);
+
 /// What became of a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+enum Answer {
     Accepted,
     /// 503, and when to come back.
-    Refused,
-    /// None came, and what was posted may be there or not.
+    Refused(Duration),
+    /// Nobody listened.
+    Unreached,
+    /// The answer never came, and what was posted may be there or not.
     Unknown,
 }
 
@@ -49,6 +55,7 @@ pub(crate) struct Ledger {
     /// Refused, or never answered.
     pub(crate) open: BTreeSet<u64>,
     pub(crate) refused_posts: u64,
+    pub(crate) unreached_posts: u64,
     pub(crate) unknown_posts: u64,
     /// Answers that no hub should give.
     pub(crate) findings: Vec<String>,
@@ -67,6 +74,8 @@ struct Publisher {
     ledger: Arc<Mutex<Ledger>>,
     hubs: Arc<[String]>,
     at: usize,
+    /// Until when each hub is left alone.
+    shunned: Vec<Instant>,
     pace: Pace,
     client: Client,
 }
@@ -88,12 +97,13 @@ impl Publishers {
     fn publisher(&self, at: usize, pace: Pace) -> Publisher {
         let client = Client::builder().timeout(ANSWER_TIMEOUT).build().unwrap();
         let (ledger, hubs) = (Arc::clone(&self.ledger), Arc::clone(&self.hubs));
-        Publisher { ledger, hubs, at, pace, client }
+        let shunned = vec![Instant::now(); hubs.len()];
+        Publisher { ledger, hubs, at, shunned, pace, client }
     }
 
     /// Posts so many events to this hub, one post after the other, and waits for the answers.
     pub(crate) async fn post(&self, hub: usize, count: u64, pace: Pace) {
-        let publisher = self.publisher(hub, pace);
+        let mut publisher = self.publisher(hub, pace);
         for _ in 0..count / pace.batch {
             publisher.post_next().await;
         }
@@ -133,15 +143,22 @@ impl Publishers {
 impl Publisher {
     async fn run(mut self, stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            self.post_next().await;
+            if self.shunned[self.at] <= Instant::now() {
+                self.post_next().await;
+            }
             self.at = (self.at + 1) % self.hubs.len();
             pause(self.pace.pause).await;
         }
     }
 
-    async fn post_next(&self) {
+    async fn post_next(&mut self) {
         let numbers = self.ledger.lock().unwrap().take(self.pace.batch);
         let answer = self.send(numbers.clone()).await;
+        match answer {
+            Ok(Answer::Refused(time)) => self.shunned[self.at] = Instant::now() + time,
+            Ok(Answer::Unreached) => self.shunned[self.at] = Instant::now() + UNREACHED,
+            Ok(Answer::Accepted | Answer::Unknown) | Err(_) => {}
+        }
         self.ledger.lock().unwrap().answered(numbers, answer);
     }
 
@@ -150,19 +167,28 @@ impl Publisher {
         let count = numbers.end - numbers.start;
         let events: Value = numbers.map(|number| event(number, self.pace.text)).collect();
         let post = self.client.post(format!("{}/api/telemetry/events", self.hubs[self.at]));
-        let Ok(answer) = post.json(&events).send().await else { return Ok(Answer::Unknown) };
-        let (status, retry_after) = (answer.status(), answer.headers().contains_key(RETRY_AFTER));
+        let answer = match post.json(&events).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.is_connect() => return Ok(Answer::Unreached),
+            Err(_) => return Ok(Answer::Unknown),
+        };
+        let (status, retry_after) = (answer.status(), retry_after(&answer));
         let Ok(text) = answer.text().await else { return Ok(Answer::Unknown) };
-        match status {
-            StatusCode::OK => {
+        match (status, retry_after) {
+            (StatusCode::OK, _) => {
                 let body: Value = serde_json::from_str(&text).unwrap();
                 let all = body["accepted"] == count;
                 if all { Ok(Answer::Accepted) } else { Err(format!("200 for {count}: {text}")) }
             }
-            StatusCode::SERVICE_UNAVAILABLE if retry_after => Ok(Answer::Refused),
-            _ => Err(format!("{status}, Retry-After: {retry_after}: {text}")),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(time)) => Ok(Answer::Refused(time)),
+            _ => Err(format!("{status}, Retry-After: {retry_after:?}: {text}")),
         }
     }
+}
+
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 impl Ledger {
@@ -179,9 +205,13 @@ impl Ledger {
         });
         match answer {
             Answer::Accepted => self.accepted.extend(numbers),
-            Answer::Refused | Answer::Unknown => self.open.extend(numbers),
+            Answer::Refused(_) | Answer::Unreached | Answer::Unknown => self.open.extend(numbers),
         }
-        self.refused_posts += u64::from(answer == Answer::Refused);
-        self.unknown_posts += u64::from(answer == Answer::Unknown);
+        match answer {
+            Answer::Accepted => {}
+            Answer::Refused(_) => self.refused_posts += 1,
+            Answer::Unreached => self.unreached_posts += 1,
+            Answer::Unknown => self.unknown_posts += 1,
+        }
     }
 }

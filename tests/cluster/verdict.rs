@@ -88,9 +88,10 @@ pub(crate) fn print_row(fault: &str, ledger: &Ledger, records: &[Record], verdic
     let silences = records.iter().filter(watches_all).map(|record| record.longest_silence);
     let silence = silences.max().unwrap_or(Duration::ZERO);
     let row = format!(
-        "| {fault} | {} accepted, {} × 503, {} unanswered; {} clients, {breaks} reconnects, longest silence {:.1} s | {} | {} |\n",
+        "| {fault} | {} accepted, {} × 503, {} unreached, {} unanswered; {} clients, {breaks} reconnects, longest silence {:.1} s | {} | {} |\n",
         ledger.accepted.len(),
         ledger.refused_posts,
+        ledger.unreached_posts,
         ledger.unknown_posts,
         records.len(),
         silence.as_secs_f32(),

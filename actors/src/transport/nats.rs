@@ -261,7 +261,8 @@ impl Broker for NatsBroker {
     ) -> BoxFuture<'a, Result<ActorCell, SpawnErr>> {
         let arguments = (Arc::clone(&self.0), Arc::clone(core));
         async move {
-            let spawned = NatsTransport::spawn_linked(None, NatsTransport, arguments, hub.get_cell());
+            let spawned =
+                NatsTransport::spawn_linked(None, NatsTransport, arguments, hub.get_cell());
             Ok(spawned.await?.0.get_cell())
         }
         .boxed()

@@ -96,7 +96,11 @@ impl StreamArchive {
             let events = self.take_all(&session, &messages, &mut expired)?;
             let through = self.last.filter(|_| !events.is_empty() || expired.is_some());
             if let Some(last) = through {
-                return Ok(Fetched::Page(ArchivePage { expired, events, through: last.place.number() }));
+                return Ok(Fetched::Page(ArchivePage {
+                    expired,
+                    events,
+                    through: last.place.number(),
+                }));
             }
         }
     }
@@ -135,8 +139,12 @@ impl StreamArchive {
             return Ok(Vec::new());
         }
         let most = PAGE_BYTES.max(2 * session.max_payload);
-        let batch =
-            reader.consumer.fetch().max_messages(PAGE_MESSAGES).max_bytes(most).expires(FETCHED_WITHIN);
+        let batch = reader
+            .consumer
+            .fetch()
+            .max_messages(PAGE_MESSAGES)
+            .max_bytes(most)
+            .expires(FETCHED_WITHIN);
         let failed = |error: async_nats::Error| told("the stream cannot be read", error.as_ref());
         let messages = batch.messages().await.map_err(|error| failed(error.into()))?;
         let messages: Vec<Message> = messages.try_collect().await.map_err(failed)?;
@@ -181,10 +189,12 @@ impl StreamArchive {
     ) -> Result<Vec<Arc<Event>>, Reason> {
         let mut events = Vec::new();
         for message in messages {
-            let info = message.info().map_err(|error| format!("not a message of a stream: {error}"))?;
+            let info =
+                message.info().map_err(|error| format!("not a message of a stream: {error}"))?;
             let (sequence, arrived) = (info.stream_sequence, time_of(info.published)?);
             let milliseconds = milliseconds_of(arrived);
-            let milliseconds = self.last.map_or(milliseconds, |last| milliseconds.max(last.milliseconds));
+            let milliseconds =
+                self.last.map_or(milliseconds, |last| milliseconds.max(last.milliseconds));
             if let Some(last) = self.last.filter(|last| sequence > last.place.sequence() + 1) {
                 if !events.is_empty() {
                     // The next page begins with that.
@@ -210,7 +220,9 @@ impl StreamArchive {
     ) {
         let after = self.last.map(|last| last.place);
         // One that is not of a hub's making was counted when it came.
-        for (index, event) in wire::decode(&message.payload).unwrap_or_default().into_iter().enumerate() {
+        for (index, event) in
+            wire::decode(&message.payload).unwrap_or_default().into_iter().enumerate()
+        {
             let place = Place::new(sequence, index);
             if after.is_some_and(|after| place <= after) {
                 continue;

@@ -105,8 +105,10 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     if client.connection_state() != ConnectionState::Connected {
         return Err("the connection to NATS is broken".to_owned());
     }
-    let context =
-        ContextBuilder::new().timeout(ANSWERED_WITHIN).ack_timeout(ANSWERED_WITHIN).build(client.clone());
+    let context = ContextBuilder::new()
+        .timeout(ANSWERED_WITHIN)
+        .ack_timeout(ANSWERED_WITHIN)
+        .build(client.clone());
     let info = stream_info(&context, &link.config).await?;
     let created = info.created.unix_timestamp_nanos();
     let max_payload = client.max_payload();
@@ -146,7 +148,9 @@ async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Rea
     match context.get_stream(&config.stream).await {
         Ok(stream) => Ok(stream.cached_info().clone()),
         Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(api) if api.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+            GetStreamErrorKind::JetStream(api)
+                if api.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
                 create_stream(context, config).await
             }
             _ => Err(told("the stream cannot be reached", &error)),

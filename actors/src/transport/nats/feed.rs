@@ -177,7 +177,11 @@ impl Feed {
         match self.expected {
             Some(expected) if sequence > expected => {
                 self.link.counters.holes.add(1);
-                tracing::warn!(from = expected, to = sequence - 1, "messages of the stream are gone");
+                tracing::warn!(
+                    from = expected,
+                    to = sequence - 1,
+                    "messages of the stream are gone"
+                );
                 let from = core.log.last_id();
                 core.log.note_lost(Expired { from: Some(from), to: Some(before) });
             }
@@ -213,7 +217,13 @@ impl Feed {
             bytes += size;
             let place = Place::new(sequence, index);
             let id = self.session.ids.id(milliseconds, place);
-            arrivals.push(Arrival { id, offset: place.number(), arrived, content: Content::Given(event), size });
+            arrivals.push(Arrival {
+                id,
+                offset: place.number(),
+                arrived,
+                content: Content::Given(event),
+                size,
+            });
         }
         hand_over(core, arrivals, bytes).await
     }
@@ -232,7 +242,8 @@ async fn hand_over(core: &HubCore, arrivals: Vec<Arrival>, bytes: usize) -> Resu
 /// A consumer from a message on.
 async fn messages(session: &Session, stream: &str, start: u64) -> Result<pull::Stream, Reason> {
     let consumer = consumer(session, stream, from_sequence(start), FORGOTTEN_AFTER).await?;
-    let builder = consumer.stream().max_messages_per_batch(MESSAGES).heartbeat(HEARTBEAT).expires(REQUEST);
+    let builder =
+        consumer.stream().max_messages_per_batch(MESSAGES).heartbeat(HEARTBEAT).expires(REQUEST);
     builder.messages().await.map_err(|error| told("the stream cannot be read", &error))
 }
 
@@ -275,5 +286,6 @@ pub(super) fn milliseconds_of(time: Timestamp) -> u64 {
 }
 
 pub(super) fn time_of(time: DateTime) -> Result<Timestamp, Reason> {
-    Timestamp::from_nanosecond(time.unix_timestamp_nanos()).map_err(|error| told("not a time", &error))
+    Timestamp::from_nanosecond(time.unix_timestamp_nanos())
+        .map_err(|error| told("not a time", &error))
 }

@@ -81,8 +81,10 @@ impl StreamIds {
     }
 
     fn veil(&self, milliseconds: u64) -> Veil {
-        let hash =
-            Sha256::new().chain_update(self.key).chain_update(milliseconds.to_be_bytes()).finalize();
+        let hash = Sha256::new()
+            .chain_update(self.key)
+            .chain_update(milliseconds.to_be_bytes())
+            .finalize();
         let [a, b, c, d, e, f, g, h, i, j, ..]: [u8; 32] = hash.into();
         Veil {
             proof: u16::from_be_bytes([a, b]) & 0xfff,

@@ -43,7 +43,8 @@ impl Link {
         let bytes: usize = events.iter().map(NewEvent::size).sum();
         let permits = u32::try_from(bytes.min(self.room_bytes)).expect("it was cut to what fits");
         let room = timeout_at(deadline, self.room.acquire_many(permits)).await;
-        let _room = room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)?;
+        let _room =
+            room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)?;
         self.publish_all(&events, deadline).await
     }
 
@@ -90,7 +91,8 @@ impl Link {
     async fn publish_all(&self, events: &[NewEvent], deadline: Instant) -> Result<(), IngestError> {
         let session = self.session(deadline).await?;
         let messages = wire::encode(events, &self.config.prefix, session.max_payload)?;
-        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline))).await?;
+        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline)))
+            .await?;
         Ok(())
     }
 
@@ -98,7 +100,8 @@ impl Link {
     async fn publish_one(&self, message: Message, deadline: Instant) -> Result<(), IngestError> {
         let id = format!("{:032x}", random::<u128>());
         loop {
-            let session = self.session(deadline).await.inspect_err(|_| self.counters.failed.add(1))?;
+            let session =
+                self.session(deadline).await.inspect_err(|_| self.counters.failed.add(1))?;
             match self.try_publish(&session, &message, &id, deadline).await {
                 Outcome::Done => return Ok(()),
                 Outcome::TooLarge => {
@@ -128,9 +131,8 @@ impl Link {
         deadline: Instant,
     ) -> Outcome {
         let publish = PublishMessage::build().payload(message.payload.clone()).message_id(id);
-        let acknowledged = async {
-            session.context.send_publish(message.subject.clone(), publish).await?.await
-        };
+        let acknowledged =
+            async { session.context.send_publish(message.subject.clone(), publish).await?.await };
         let deadline = deadline.min(Instant::now() + ACKNOWLEDGED_WITHIN);
         match timeout_at(deadline, acknowledged).await {
             Ok(Ok(acknowledgement)) => {

@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_request_becomes_a_message_for_each_subject_and_no_larger_than_may_be() {
-        let event = |service: &str, n: i64| NewEvent::new("a").with("service.name", service).with("n", n);
+        let event =
+            |service: &str, n: i64| NewEvent::new("a").with("service.name", service).with("n", n);
         let events = [event("x", 1), event("y", 2), event("x", 3), event("x", 4)];
         let size = encode([&events[0]], "t", 1000).unwrap()[0].payload.len();
         let messages = encode(&events, "t", 2 * size).unwrap();
@@ -250,11 +251,7 @@ mod tests {
         let numbers = |numbers: &[i64]| numbers.iter().map(|n| (*n).into()).collect::<Vec<_>>();
         assert_eq!(
             told,
-            [
-                ("t.log.x", numbers(&[1, 3])),
-                ("t.log.x", numbers(&[4])),
-                ("t.log.y", numbers(&[2])),
-            ]
+            [("t.log.x", numbers(&[1, 3])), ("t.log.x", numbers(&[4])), ("t.log.y", numbers(&[2])),]
         );
         assert_eq!(encode(&events, "t", size - 1), Err(TooLarge { bytes: size, limit: size - 1 }));
     }
