@@ -21,6 +21,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 pub(crate) struct Run {
     fault: &'static str,
+    latecomers: bool,
     pub(crate) hubs: Hubs,
     pub(crate) nats: Nats,
     pub(crate) publishers: Publishers,
@@ -34,11 +35,14 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) small_disk: bool,
     pub(crate) loyalty: Loyalty,
+    /// Whether at the end somebody comes to each hub who wants all that there ever was.
+    pub(crate) latecomers: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { settings: Settings::new(), small_disk: false, loyalty: Loyalty::GoesOn }
+        let settings = Settings::new();
+        Self { settings, small_disk: false, loyalty: Loyalty::GoesOn, latecomers: true }
     }
 }
 
@@ -61,7 +65,8 @@ impl Run {
             subscriber.is_connected().await;
         }
         let publishers = Publishers::new(hubs.urls());
-        Self { fault, hubs, nats, publishers, subscribers, _turn: turn }
+        let latecomers = plan.latecomers;
+        Self { fault, latecomers, hubs, nats, publishers, subscribers, _turn: turn }
     }
 
     /// A run in which events are posted to all hubs from now on.
@@ -82,12 +87,12 @@ impl Run {
         ledger
     }
 
-    /// Ends it, and tells what each of those who watched has seen; and, of each hub, what it has for one who comes now.
+    /// Ends it, and tells what each of those who watched has seen, and last the latecomers.
     pub(crate) async fn end(self) -> (Ledger, Vec<Record>) {
-        let Self { hubs, publishers, mut subscribers, .. } = self;
+        let Self { latecomers, hubs, publishers, mut subscribers, .. } = self;
         hubs.are_ready().await;
         let ledger = publishers.finish().await;
-        for hub in 0..HUBS {
+        for hub in (0..HUBS).filter(|_| latecomers) {
             subscribers.push(Watching::start(hubs.urls(), hub, Wish::All, Loyalty::Stays));
         }
         let deadline = Instant::now() + PATIENCE;
