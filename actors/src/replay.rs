@@ -55,6 +55,10 @@ struct Search {
     last: usize,
     /// The position from which on events have come since the subscription was granted: they are sent, whatever `last` is.
     until: u64,
+    /// The last event that had come by then.
+    granted: EventId,
+    /// All up to this event has been looked at.
+    reached: EventId,
     /// The ids of the last `last + 1` matching events.
     found: VecDeque<EventId>,
 }
@@ -105,6 +109,8 @@ impl Replayer {
             search: replay.last.map(|last| Search {
                 last,
                 until: core.log.seal(),
+                granted: core.log.last_id(),
+                reached: start.after,
                 found: VecDeque::new(),
             }),
             follow: group.new_follow_set(),
@@ -113,6 +119,9 @@ impl Replayer {
         match (start.expired, since) {
             (Some(_), Some(since)) if core.broker().is_some() => {
                 replayer.after = first_wanted(since);
+                if let Some(search) = &mut replayer.search {
+                    search.reached = replayer.after;
+                }
                 replayer.open_archive(core, since);
             }
             (Some(expired), _) => tell_expired(core, group, outbox, expired),
@@ -157,7 +166,7 @@ impl Replayer {
             return Step::Wait;
         }
         let page = core.log.read(self.position, PAGE_BYTES);
-        if self.must_go_back(core, &page) {
+        if self.must_go_back(core, &page, self.after) {
             return Step::Again;
         }
         let is_last = page.is_last;
@@ -168,7 +177,7 @@ impl Replayer {
         let mut members = group.members();
         let _watch = group.watch();
         let page = core.log.read(self.position, PAGE_BYTES);
-        if !page.is_last || self.must_go_back(core, &page) {
+        if !page.is_last || self.must_go_back(core, &page, self.after) {
             return Step::Again;
         }
         if core.log.last_id() < self.after {
@@ -182,11 +191,11 @@ impl Replayer {
     }
 
     /// Whether something that the log has evicted is still to be had elsewhere. Then that comes next.
-    fn must_go_back(&mut self, core: &HubCore, page: &Page) -> bool {
-        let is_behind = page.lost_through.is_some_and(|lost| lost > self.after);
-        let is_there = core.broker().is_some_and(|broker| broker.number(self.after).is_some());
+    fn must_go_back(&mut self, core: &HubCore, page: &Page, reached: EventId) -> bool {
+        let is_behind = page.lost_through.is_some_and(|lost| lost > reached);
+        let is_there = core.broker().is_some_and(|broker| broker.number(reached).is_some());
         if is_behind && is_there {
-            self.open_archive(core, Since::Event(self.after));
+            self.open_archive(core, Since::Event(reached));
         }
         is_behind && is_there
     }
@@ -242,7 +251,11 @@ impl Replayer {
         let mut wanted = group.select_old(&mut self.follow, events);
         wanted.retain(|event| event.id > self.after);
         match &mut self.search {
-            Some(search) => wanted.iter().for_each(|event| search.note(event.id)),
+            Some(search) => {
+                wanted.retain(|event| event.id <= search.granted);
+                wanted.iter().for_each(|event| search.note(event.id));
+                search.reached = events.last().map_or(search.reached, |last| last.id);
+            }
             None => {
                 let matches = Matches::new(wanted, None);
                 self.replayed += matches.count();
@@ -254,11 +267,13 @@ impl Replayer {
 
     /// Goes on in the log: all before it has been read.
     fn enter_log(&mut self, core: &HubCore, group: &GroupHandle) {
-        if self.search.is_some() {
+        let complete_from = core.log.complete_from();
+        if let Some(search) = &mut self.search {
+            search.reached = search.reached.max(complete_from);
             self.position = core.log.tail();
             return;
         }
-        self.after = self.after.max(core.log.complete_from());
+        self.after = self.after.max(complete_from);
         let position = core.log.position_after(self.after);
         self.position = first_position(&core.log, group, position);
     }
@@ -287,6 +302,10 @@ impl Replayer {
     fn search_page(&mut self, core: &HubCore, group: &GroupHandle) -> Step {
         let log = &core.log;
         let page = log.read(self.position, PAGE_BYTES);
+        let reached = self.search.as_ref().map_or(self.after, |search| search.reached);
+        if self.must_go_back(core, &page, reached) {
+            return Step::Again;
+        }
         let until = self.search.as_ref().map_or(0, |search| search.until);
         for batch in page.batches.iter().filter(|batch| batch.position < until) {
             self.search_batch(batch, group);
@@ -316,8 +335,10 @@ impl Replayer {
         let events = group.select_old(&mut self.follow, &batch.events);
         self.position = batch.position + 1;
         if let Some(search) = &mut self.search {
-            let wanted = events.iter().map(|event| event.id).filter(|id| *id > self.after);
-            wanted.for_each(|id| search.note(id));
+            let wanted = events.iter().map(|event| event.id).filter(|id| *id > search.reached);
+            let wanted: Vec<_> = wanted.collect();
+            wanted.into_iter().for_each(|id| search.note(id));
+            search.reached = search.reached.max(batch.last_id());
         }
     }
 }
@@ -373,36 +394,4 @@ fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::HubConfig;
-    use crate::event::{Content, NewEvent};
-    use crate::query::TraceQuery;
-
-    #[test]
-    fn a_search_ends_though_all_that_it_looks_through_is_evicted() {
-        let core = HubCore::new(HubConfig {
-            replay_bytes: 4 * PAGE_BYTES,
-            batch_bytes: PAGE_BYTES / 10,
-            ..HubConfig::default()
-        });
-        let fill = || {
-            for _ in 0..6 * PAGE_BYTES / 1000 {
-                core.log
-                    .accept([(Content::Given(NewEvent::new("a")), 1000)], jiff::Timestamp::now());
-                if let Some(batch) = core.log.next_unrouted() {
-                    core.log.mark_routed(&batch);
-                }
-            }
-        };
-        fill();
-        let query = TraceQuery::parse("type=a&replay=10", None).unwrap();
-        let group = core.groups.join(query.filter);
-        let outbox = Outbox::new(&core.config, Arc::clone(&core.counters));
-        let mut replayer = Replayer::new(&core, &group, &outbox, query.replay.unwrap());
-        let mut step = || replayer.step(&core, &group, &outbox, |_, _| {});
-        assert_eq!(step(), Step::Again);
-        fill();
-        assert!((0..100).any(|_| step() == Step::Done));
-    }
-}
+mod tests;

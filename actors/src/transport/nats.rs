@@ -34,7 +34,7 @@ mod actor;
 mod archive;
 mod connection;
 mod feed;
-mod place;
+pub(crate) mod place;
 mod publish;
 mod subject;
 mod wire;
@@ -136,7 +136,7 @@ struct LinkCounters {
     failed: Count,
     received: Count,
     redelivered: Count,
-    reconnects: Count,
+    disconnects: Count,
     holes: Count,
     unreadable: Count,
 }
@@ -308,7 +308,7 @@ impl Broker for NatsBroker {
             Sample::own_counter("hub.transport.failed", counters.failed.get()),
             Sample::own_counter("hub.transport.received", counters.received.get()),
             Sample::own_counter("hub.transport.redelivered", counters.redelivered.get()),
-            Sample::own_counter("hub.transport.reconnects", counters.reconnects.get()),
+            Sample::own_counter("hub.transport.disconnects", counters.disconnects.get()),
             Sample::own_counter("hub.transport.holes", counters.holes.get()),
             Sample::own_counter("hub.transport.unreadable", counters.unreadable.get()),
         ]

@@ -7,7 +7,7 @@ use async_nats::datetime::from_nanos;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 
 use super::connection::{self, Reason, told};
@@ -146,8 +146,16 @@ impl StreamArchive {
             .max_bytes(most)
             .expires(FETCHED_WITHIN);
         let failed = |error: async_nats::Error| told("the stream cannot be read", error.as_ref());
-        let messages = batch.messages().await.map_err(|error| failed(error.into()))?;
-        let messages: Vec<Message> = messages.try_collect().await.map_err(failed)?;
+        let mut batch = batch.messages().await.map_err(|error| failed(error.into()))?;
+        let mut messages: Vec<Message> = Vec::new();
+        while let Some(message) = batch.next().await {
+            match message {
+                Ok(message) => messages.push(message),
+                Err(error) if messages.is_empty() => return Err(failed(error)),
+                // The page is full: the next message is larger than what is left of it.
+                Err(_) => break,
+            }
+        }
         for message in &messages {
             let info = message.info().map_err(failed)?;
             reader.brought += 1;

@@ -84,13 +84,11 @@ impl Link {
     fn notice(&self, event: &Event) {
         match event {
             Event::Disconnected | Event::Closed => {
+                self.counters.disconnects.add(1);
                 self.part("the connection to NATS is broken".to_owned());
                 self.wake.notify_one();
             }
-            Event::Connected => {
-                self.counters.reconnects.add(1);
-                self.wake.notify_one();
-            }
+            Event::Connected => self.wake.notify_one(),
             Event::SlowConsumer(_)
             | Event::LameDuckMode
             | Event::Draining
