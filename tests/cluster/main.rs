@@ -10,6 +10,7 @@
 mod disk;
 mod doubles;
 mod events;
+mod frames;
 mod full_disk;
 mod hubs;
 mod kills;

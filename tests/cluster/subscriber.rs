@@ -5,14 +5,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventsource_stream::{Event as Frame, Eventsource};
-use futures_util::StreamExt;
 use reqwest::{Client, Response};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::events::{LAST, Wish};
+use crate::frames::{Frame, Frames};
 use crate::patience::{eventually, pause};
 
 /// The hub says something every second. A stream that is quiet for longer is dead.
@@ -47,6 +47,18 @@ pub(crate) struct Record {
     is_connected: bool,
     last_id: Option<String>,
     last_event: Option<Instant>,
+}
+
+/// What matters of an event.
+#[derive(Deserialize)]
+struct Seen {
+    id: String,
+    data: Number,
+}
+
+#[derive(Deserialize)]
+struct Number {
+    number: u64,
 }
 
 /// A client at work. Dropped, it hangs up.
@@ -144,11 +156,12 @@ impl Subscriber {
     }
 
     /// To the end of the stream, however it comes, or to the last event.
-    async fn read(&self, response: Response) {
-        let mut frames = response.bytes_stream().eventsource();
-        while let Ok(Some(Ok(frame))) = timeout(QUIET, frames.next()).await {
+    async fn read(&self, mut response: Response) {
+        let mut frames = Frames::default();
+        while let Ok(Ok(Some(bytes))) = timeout(QUIET, response.chunk()).await {
+            let frames = frames.push(&bytes);
             let mut record = self.record.lock().unwrap();
-            record.told(&frame);
+            frames.iter().for_each(|frame| record.told(frame));
             if record.is_complete {
                 return;
             }
@@ -176,30 +189,31 @@ impl Record {
 
     fn told(&mut self, frame: &Frame) {
         self.is_connected = true;
-        if !frame.id.is_empty() {
-            self.last_id = Some(frame.id.clone());
+        if frame.id.is_some() {
+            self.last_id.clone_from(&frame.id);
         }
         match frame.event.as_str() {
             "trace" => {
-                let events: Vec<Value> = serde_json::from_str(&frame.data).unwrap();
-                events.iter().for_each(|event| self.saw(event));
+                let events: Vec<Seen> = serde_json::from_str(&frame.data).unwrap();
+                events.into_iter().for_each(|event| self.saw(event));
             }
             "gap" => self.gaps.push((self.seen.len(), serde_json::from_str(&frame.data).unwrap())),
-            "ping" | "caught-up" | "bye" => {}
+            // `retry` alone makes no event.
+            "" | "ping" | "caught-up" | "bye" => {}
             other => panic!("a frame {other}"),
         }
     }
 
-    fn saw(&mut self, event: &Value) {
+    fn saw(&mut self, event: Seen) {
         let now = Instant::now();
         if let Some(before) = self.last_event.replace(now) {
             self.longest_silence = self.longest_silence.max(now - before);
         }
-        match event["data"]["number"].as_u64().unwrap() {
+        match event.data.number {
             LAST => self.is_complete = true,
             // What comes after the last may be anywhere.
             _ if self.is_complete => {}
-            number => self.seen.push((event["id"].as_str().unwrap().to_owned(), number)),
+            number => self.seen.push((event.id, number)),
         }
     }
 }
