@@ -76,12 +76,10 @@ struct Incoming<'a> {
     data: Object,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde's signature")]
 fn as_text<S: Serializer>(time: &Option<CreatedAt>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&time.as_ref().expect("it is skipped if there is none"))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_log(signal: &&'static str) -> bool {
     *signal == Signal::Log.as_str()
 }
