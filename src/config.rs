@@ -47,6 +47,9 @@ fn is_something_else(name: &str) -> bool {
         || name.starts_with("port_")
 }
 
+/// The least that a key for tickets may have (RFC 7518, section 3.2).
+const MIN_TICKET_KEY_BYTES: usize = 32;
+
 /// Where the hub listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 
@@ -69,6 +72,7 @@ pub struct Settings {
     tls_key: PathBuf,
     tls_client_ca: PathBuf,
     webhook_keys: Secrets,
+    ticket_key: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
     idle_timeout: Time,
@@ -107,6 +111,7 @@ pub struct Settings {
     nats_client_key: PathBuf,
     nats_prefix: String,
     nats_stream: String,
+    nats_services: Vec<String>,
     nats_storage: NatsStorage,
     nats_replicas: usize,
     nats_max_age: Time,
@@ -137,6 +142,7 @@ impl Default for Settings {
             tls_key: PathBuf::new(),
             tls_client_ca: PathBuf::new(),
             webhook_keys: Secrets::default(),
+            ticket_key: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
             idle_timeout: Time(Duration::from_secs(300)),
@@ -175,6 +181,7 @@ impl Default for Settings {
             nats_client_key: PathBuf::new(),
             nats_prefix: nats.prefix,
             nats_stream: nats.stream,
+            nats_services: nats.services,
             nats_storage: match nats.storage {
                 Storage::File => NatsStorage::File,
                 Storage::Memory => NatsStorage::Memory,
@@ -243,6 +250,17 @@ impl Settings {
             let error = format!("tokens: {:?} has {NEEDS_METRICS}", token.name);
             return Err(SettingsError(Box::new(error.into())));
         }
+        let is_good = |key: &Secret| key.as_str().len() >= MIN_TICKET_KEY_BYTES;
+        let is_bad = match &self.ticket_key.0[..] {
+            [] => false,
+            [key] => !is_good(key),
+            [_, _, ..] => true,
+        };
+        if is_bad {
+            let error =
+                format!("ticket_key must be one text of {MIN_TICKET_KEY_BYTES} bytes or more");
+            return Err(SettingsError(Box::new(error.into())));
+        }
         let tls = [&self.tls_certificate, &self.tls_key, &self.tls_client_ca];
         if self.tls().is_none() && tls.iter().any(|file| !file.as_os_str().is_empty()) {
             let error = "TLS needs both tls_certificate and tls_key";
@@ -305,6 +323,7 @@ impl Settings {
             jwt_keys: &self.jwt_keys,
             cors_origins: &self.cors_origins,
             is_secure: self.tls().is_some(),
+            ticket_key: self.ticket_key.0.first(),
         })
     }
 
@@ -512,6 +531,30 @@ mod tests {
                 let error = load().unwrap_err().to_string();
                 assert!(error.to_lowercase().contains("webhook_keys"), "{error}");
                 assert!(!error.contains("12345") && !error.contains("good"), "{error}");
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn a_key_for_tickets_is_one_and_long_and_never_shown() {
+        Jail::expect_with(|jail| {
+            let good = "0123456789abcdef0123456789abcdef";
+            for (written, is_good) in [
+                (good, true),
+                ("[]", true),
+                (&good[1..], false),
+                (&format!("[{good:?}, {good:?}]"), false),
+            ] {
+                jail.set_env("TELEMETRY_HUB_TICKET_KEY", written);
+                let told = match Settings::load(None, &json!({})) {
+                    Ok(settings) if is_good => format!("{settings:?}"),
+                    Err(error) if !is_good => error.to_string(),
+                    other => panic!("{written}: {other:?}"),
+                };
+                assert!(!told.contains("cdef"), "{told}");
+                assert!(told.contains("ticket_key"), "{told}");
             }
             Ok(())
         });

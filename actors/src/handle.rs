@@ -242,6 +242,14 @@ impl HubHandle {
         }
     }
 
+    /// The services of which alone it shows what other hubs accept; none if it shows all.
+    pub fn services(&self) -> &[String] {
+        match &self.core.transport {
+            Transport::Local => &[],
+            Transport::Broker(broker) => broker.services(),
+        }
+    }
+
     /// Whether new work is welcome.
     pub fn is_ready(&self) -> bool {
         !self.core.draining.load(Ordering::Acquire)

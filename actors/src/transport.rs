@@ -70,6 +70,9 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
 
     fn state(&self) -> TransportState;
 
+    /// The services of which alone this hub reads; none if it reads all.
+    fn services(&self) -> &[String];
+
     /// Whether it has ever been joined: before that, what comes into the log is no news.
     fn has_joined(&self) -> bool;
 

@@ -128,12 +128,23 @@ fn welcome(server: &Server) -> String {
         version = env!("CARGO_PKG_VERSION"),
         otlp = otlp_addresses(server),
     );
+    if server.is_joined() {
+        text.push_str(&format!("  hubs     {}\n\n", joined(server.hub().services())));
+    }
     if server.asks_for_tokens() {
         text.push_str(
             "  Every request needs a token: -H \"Authorization: Bearer $TELEMETRY_HUB_TOKEN\"\n\n",
         );
     }
     text
+}
+
+/// What it has in common with other hubs.
+fn joined(services: &[String]) -> String {
+    match services {
+        [] => "joined by NATS: each of them shows what any of them accepts".to_owned(),
+        some => format!("joined by NATS: this one shows the services {} alone", some.join(", ")),
+    }
 }
 
 /// Where exporters of OpenTelemetry find the hub.

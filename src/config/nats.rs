@@ -41,6 +41,7 @@ impl Settings {
             hub_name: self.hub_name_at(address),
             prefix: self.nats_prefix.clone(),
             stream: self.nats_stream.clone(),
+            services: self.nats_services.clone(),
             identity,
             ca: given(&self.nats_ca),
             certificate: given(&self.nats_client_certificate).zip(given(&self.nats_client_key)),

@@ -28,8 +28,11 @@ pub(crate) fn readyz(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
             return unavailable("the hub is shutting down".to_owned());
         }
         match hub.transport() {
-            TransportState::Alone | TransportState::Joined => {
+            TransportState::Alone | TransportState::Joined if hub.services().is_empty() => {
                 reply::json(&json!({"status": "ready"}))
+            }
+            TransportState::Alone | TransportState::Joined => {
+                reply::json(&json!({"status": "ready", "services": hub.services()}))
             }
             apart @ (TransportState::Joining { .. } | TransportState::Apart { .. }) => {
                 unavailable(apart.to_string())

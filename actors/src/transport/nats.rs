@@ -42,6 +42,9 @@ mod wire;
 /// How many replays read the stream at once; the others wait for their turn.
 const READERS: usize = 16;
 
+/// For how long a complaint explains what fails: longer than a question may go unanswered.
+const COMPLAINT_LASTS: Duration = Duration::from_secs(10);
+
 /// How a hub is joined to others.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
@@ -53,6 +56,8 @@ pub struct NatsConfig {
     pub prefix: String,
     /// The name of the JetStream stream. It is created if it is not there.
     pub stream: String,
+    /// The services (`service.name`) whose telemetry this hub reads; all, if none is named. What it accepts goes to the stream in any case.
+    pub services: Vec<String>,
     /// By what the hub is known to the servers, if not by what stands in their addresses.
     pub identity: Identity,
     /// Certificates (PEM) of the authorities that vouch for the servers, if not those of the system.
@@ -98,6 +103,7 @@ impl Default for NatsConfig {
             hub_name: "telemetry-hub".to_owned(),
             prefix: "telemetry".to_owned(),
             stream: "TELEMETRY".to_owned(),
+            services: Vec::new(),
             identity: Identity::Address,
             ca: None,
             certificate: None,
@@ -126,6 +132,8 @@ pub(crate) struct Link {
     /// The actor has something to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
+    /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
+    complaint: Mutex<Option<(Instant, String)>>,
     counters: LinkCounters,
 }
 
@@ -186,6 +194,7 @@ impl Link {
             offered: Mutex::default(),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
+            complaint: Mutex::default(),
             counters: LinkCounters::default(),
         }
     }
@@ -195,12 +204,22 @@ impl Link {
         *lock(&self.acknowledged)
     }
 
+    /// Whether it reads all of the stream.
+    fn reads_all(&self) -> bool {
+        self.config.services.is_empty()
+    }
+
     fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
 
     /// The stream cannot be reached.
-    fn part(&self, reason: String) {
+    fn part(&self, mut reason: String) {
+        if let Some((at, complaint)) = &*lock(&self.complaint)
+            && at.elapsed() < COMPLAINT_LASTS
+        {
+            reason = format!("{reason}; NATS says: {complaint}");
+        }
         self.status.send_modify(|status| {
             if status.session.take().is_some() {
                 tracing::warn!(reason, "cut off from the other hubs");
@@ -272,6 +291,10 @@ impl Broker for NatsBroker {
         self.0.status.borrow().state.clone()
     }
 
+    fn services(&self) -> &[String] {
+        &self.0.config.services
+    }
+
     fn has_joined(&self) -> bool {
         self.0.status.borrow().has_joined
     }
@@ -302,6 +325,11 @@ impl Broker for NatsBroker {
         let counters = &self.0.counters;
         vec![
             Sample::own_gauge("hub.transport.joined", Some("1"), f64::from(u8::from(is_joined))),
+            Sample::own_gauge(
+                "hub.transport.services",
+                Some("{service}"),
+                self.0.config.services.len() as f64,
+            ),
             Sample::own_gauge("hub.transport.lag", Some("{message}"), self.0.progress().lag as f64),
             Sample::own_counter("hub.transport.published", counters.published.get()),
             Sample::own_counter("hub.transport.repeated", counters.repeated.get()),

@@ -81,6 +81,10 @@ impl Broker for Joined {
         TransportState::Joined
     }
 
+    fn services(&self) -> &[String] {
+        &[]
+    }
+
     fn has_joined(&self) -> bool {
         true
     }

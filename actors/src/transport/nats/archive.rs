@@ -91,7 +91,10 @@ impl StreamArchive {
         loop {
             let messages = self.read(&session).await?;
             if messages.is_empty() {
-                return Ok(Fetched::End { through: self.last.map(|last| last.place.number()) });
+                let through = self.last.map(|last| last.place.number());
+                // Of some services alone nothing more can be gone: that would have shown at the beginning.
+                let through = if self.link.reads_all() { through } else { Some(u64::MAX) };
+                return Ok(Fetched::End { through });
             }
             let events = self.take_all(&session, &messages, &mut expired)?;
             let through = self.last.filter(|_| !events.is_empty() || expired.is_some());
@@ -109,18 +112,21 @@ impl StreamArchive {
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
         let first = time_of(state.first_timestamp)?;
+        let before = session.ids.id(milliseconds_of(first), Place::before(state.first_sequence));
         match self.since {
             Since::Event(id) => match session.ids.place(id) {
                 Some(place) if place.sequence() <= state.last_sequence => {
                     self.last = Some(Last { place, id, milliseconds: id.milliseconds() });
-                    Ok(Start::At { gone: None })
+                    // Otherwise the first message tells, or the end.
+                    let is_gone =
+                        !self.link.reads_all() && place.sequence() + 1 < state.first_sequence;
+                    let gone = Expired { from: Some(id), to: Some(before) };
+                    Ok(Start::At { gone: is_gone.then_some(gone) })
                 }
                 Some(_) | None => Ok(Start::Foreign),
             },
             Since::Time(time) => {
                 let is_gone = state.first_sequence > 1 && first > time;
-                let before =
-                    session.ids.id(milliseconds_of(first), Place::before(state.first_sequence));
                 let gone = Expired { from: None, to: Some(before) };
                 Ok(Start::At { gone: is_gone.then_some(gone) })
             }
@@ -182,7 +188,7 @@ impl StreamArchive {
             }
             (None, Since::Event(_) | Since::Ago(_)) => from_sequence(1),
         };
-        let consumer = consumer(session, &self.link.config.stream, policy, FORGOTTEN_AFTER).await?;
+        let consumer = consumer(session, &self.link.config, policy, FORGOTTEN_AFTER).await?;
         let pending = consumer.cached_info().num_pending;
         Ok(Reader { consumer, pending, brought: 0 })
     }
@@ -203,7 +209,8 @@ impl StreamArchive {
             let milliseconds = milliseconds_of(arrived);
             let milliseconds =
                 self.last.map_or(milliseconds, |last| milliseconds.max(last.milliseconds));
-            if let Some(last) = self.last.filter(|last| sequence > last.place.sequence() + 1) {
+            let is_next = |last: &Last| sequence <= last.place.sequence() + 1;
+            if let Some(last) = self.last.filter(|last| self.link.reads_all() && !is_next(last)) {
                 if !events.is_empty() {
                     // The next page begins with that.
                     self.reader = None;

@@ -10,9 +10,11 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, Info, State, StorageTyp
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event};
 use rand::random_range;
+use tokio::time::Instant;
 
 use super::place::StreamIds;
 use super::{Identity, Link, NatsConfig, Session, Storage, subject};
+use crate::lock;
 
 /// How long the servers may take to answer a question about the stream.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -89,10 +91,13 @@ impl Link {
                 self.wake.notify_one();
             }
             Event::Connected => self.wake.notify_one(),
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "NATS complains");
+                *lock(&self.complaint) = Some((Instant::now(), error.to_string()));
+            }
             Event::SlowConsumer(_)
             | Event::LameDuckMode
             | Event::Draining
-            | Event::ServerError(_)
             | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
         }
     }

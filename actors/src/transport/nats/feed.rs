@@ -4,6 +4,9 @@
 //! seconds, another one goes on behind the last message that is in the log. (The client's own ordered consumer does the same, but
 //! notices a server that has died only after half a minute.)
 //!
+//! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: what is gone shows when a consumer
+//! is opened, in the first number that the stream still has.
+//!
 //! A server whose disk is full stands still, and says that there is nothing more: while nothing comes, the stream's leader is asked how far
 //! the stream has come.
 
@@ -20,7 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{self, Reason, told};
 use super::place::Place;
-use super::{Link, Progress, Session, wire};
+use super::{Link, NatsConfig, Progress, Session, subject, wire};
 use crate::event::{Content, NewEvent};
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
@@ -50,6 +53,7 @@ const BEHIND_FOR: Duration = Duration::from_secs(3);
 pub(super) struct Feed {
     link: Arc<Link>,
     session: Session,
+    consumer: PullConsumer,
     messages: pull::Stream,
     /// Where the next message is expected, by the consumer's count.
     consumer_sequence: u64,
@@ -57,6 +61,8 @@ pub(super) struct Feed {
     expected: Option<u64>,
     /// What was in the stream when this began, up to there.
     target: u64,
+    /// The first message that was in the stream when this began.
+    first: u64,
     /// The log is of another stream, whose end is not known.
     is_another: bool,
     /// Since when the stream has been ahead, and nothing comes.
@@ -78,13 +84,15 @@ impl Feed {
             Some(_) => info.state.first_sequence.max(1),
             None => preload(info, core.config.replay_bytes),
         };
-        let messages = messages(session, &link.config.stream, start).await?;
+        let (consumer, messages) = messages(session, &link.config, start).await?;
         Ok(Self {
             link: Arc::clone(link),
             session: session.clone(),
+            consumer,
             messages,
             consumer_sequence: 1,
             expected: is_same.then_some(start),
+            first: info.state.first_sequence,
             target: if info.state.messages == 0 { 0 } else { info.state.last_sequence },
             is_another: ids.is_some() && !is_same,
             behind_since: None,
@@ -130,11 +138,26 @@ impl Feed {
             self.note_joined(u64::MAX, None);
             return Ok(());
         }
+        if !self.link.reads_all() && self.has_read_all().await? {
+            // The rest is not for this hub.
+            self.behind_since = None;
+            self.note_joined(u64::MAX, None);
+            self.expected = Some(known + 1);
+            self.link.progress.send_modify(|progress| progress.sequence = known);
+            return Ok(());
+        }
         let since = *self.behind_since.get_or_insert_with(Instant::now);
         if since.elapsed() < BEHIND_FOR {
             return Ok(());
         }
         Err("the server that this hub reads from has fallen behind the others".to_owned())
+    }
+
+    /// Whether the consumer has nothing more, and all that it had has come.
+    async fn has_read_all(&mut self) -> Result<bool, Reason> {
+        let info =
+            self.consumer.info().await.map_err(|error| told("the consumer is gone", &error))?;
+        Ok(info.num_pending == 0 && info.delivered.consumer_sequence + 1 == self.consumer_sequence)
     }
 
     async fn take(&mut self, core: &HubCore, message: &Message) -> Result<(), Reason> {
@@ -160,7 +183,7 @@ impl Feed {
             Vec::new()
         });
         self.accept(core, events, sequence, milliseconds, arrived).await?;
-        self.expected = Some(sequence + 1);
+        (self.expected, self.first) = (Some(sequence + 1), 0);
         self.link.progress.send_replace(Progress {
             ids: Some(self.session.ids),
             sequence,
@@ -175,7 +198,9 @@ impl Feed {
     fn tell_holes(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
         let before = self.session.ids.id(milliseconds, Place::before(sequence));
         match self.expected {
-            Some(expected) if sequence > expected => {
+            Some(expected)
+                if sequence > expected && (self.link.reads_all() || self.first > expected) =>
+            {
                 self.link.counters.holes.add(1);
                 tracing::warn!(
                     from = expected,
@@ -240,11 +265,17 @@ async fn hand_over(core: &HubCore, arrivals: Vec<Arrival>, bytes: usize) -> Resu
 }
 
 /// A consumer from a message on.
-async fn messages(session: &Session, stream: &str, start: u64) -> Result<pull::Stream, Reason> {
-    let consumer = consumer(session, stream, from_sequence(start), FORGOTTEN_AFTER).await?;
+async fn messages(
+    session: &Session,
+    config: &NatsConfig,
+    start: u64,
+) -> Result<(PullConsumer, pull::Stream), Reason> {
+    let consumer = consumer(session, config, from_sequence(start), FORGOTTEN_AFTER).await?;
     let builder =
         consumer.stream().max_messages_per_batch(MESSAGES).heartbeat(HEARTBEAT).expires(REQUEST);
-    builder.messages().await.map_err(|error| told("the stream cannot be read", &error))
+    let messages = builder.messages().await;
+    let messages = messages.map_err(|error| told("the stream cannot be read", &error))?;
+    Ok((consumer, messages))
 }
 
 pub(super) fn from_sequence(start: u64) -> DeliverPolicy {
@@ -254,13 +285,14 @@ pub(super) fn from_sequence(start: u64) -> DeliverPolicy {
 /// A consumer of one hub's own, in one server's memory, that nobody has to acknowledge anything to.
 pub(super) async fn consumer(
     session: &Session,
-    stream: &str,
+    NatsConfig { stream, prefix, services, .. }: &NatsConfig,
     deliver_policy: DeliverPolicy,
     inactive_threshold: Duration,
 ) -> Result<PullConsumer, Reason> {
     let config = pull::Config {
         deliver_policy,
         ack_policy: AckPolicy::None,
+        filter_subjects: subject::of_services(prefix, services),
         inactive_threshold,
         memory_storage: true,
         num_replicas: 1,

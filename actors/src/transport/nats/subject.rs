@@ -26,6 +26,11 @@ pub(super) fn all(prefix: &str) -> [String; 2] {
     ["log", "span"].map(|signal| format!("{prefix}.{signal}.*"))
 }
 
+/// Of these, those of some services.
+pub(super) fn of_services(prefix: &str, services: &[String]) -> Vec<String> {
+    services.iter().map(|service| format!("{prefix}.*.{}", token(service))).collect()
+}
+
 /// A name as one token of a subject: whatever has a meaning there, or cannot be seen, is written as `%` and two digits.
 fn token(name: &str) -> String {
     let mut token = String::new();
@@ -56,6 +61,10 @@ mod tests {
         assert_eq!(of_service(""), "t.log._");
         assert!(of_service(&"é".repeat(1000)).len() < 150);
         assert_eq!(of("t", &NewEvent::new("a").with(SERVICE, 7i64)), "t.log._");
+        assert_eq!(
+            of_services("t", &["shop".to_owned(), "a.b".to_owned()]),
+            ["t.*.shop", "t.*.a%2Eb"]
+        );
         let span = NewEvent { signal: Signal::Span, ..NewEvent::new("a") };
         assert_eq!(of("t.u", &span), "t.u.span._");
     }
