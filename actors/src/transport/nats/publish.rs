@@ -143,7 +143,15 @@ impl Link {
         let acknowledged =
             async { session.context.send_publish(message.subject.clone(), publish).await?.await };
         let deadline = deadline.min(Instant::now() + ACKNOWLEDGED_WITHIN);
-        match timeout_at(deadline, acknowledged).await {
+        let mut status = self.status.subscribe();
+        let acknowledged = tokio::select! {
+            acknowledged = timeout_at(deadline, acknowledged) => acknowledged,
+            // The answer goes to a connection that is no more.
+            _ = status.wait_for(|status| status.session.is_none()) => {
+                return Outcome::Again(PublishError::new(PublishErrorKind::BrokenPipe));
+            }
+        };
+        match acknowledged {
             Ok(Ok(acknowledgement)) => {
                 self.counters.published.add(1);
                 let mut last = lock(&self.acknowledged);
