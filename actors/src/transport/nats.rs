@@ -35,6 +35,7 @@ mod actor;
 mod archive;
 mod connection;
 mod feed;
+mod measurements;
 pub(crate) mod place;
 mod publish;
 mod subject;
