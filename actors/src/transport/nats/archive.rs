@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::connection::{self, Reason, told};
 use super::feed::{consumer, from_sequence, milliseconds_of, time_of};
 use super::place::Place;
-use super::{Link, Session, wire};
+use super::{Link, Session, subject, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
 use crate::event_log::Expired;
 use crate::query::Since;
@@ -234,10 +234,11 @@ impl StreamArchive {
         events: &mut Vec<Arc<Event>>,
     ) {
         let after = self.last.map(|last| last.place);
+        let is_of_events = !subject::is_of_measurements(&self.link.config.prefix, &message.subject);
         // One that is not of a hub's making was counted when it came.
-        for (index, event) in
-            wire::decode(&message.payload).unwrap_or_default().into_iter().enumerate()
-        {
+        let of_message =
+            if is_of_events { wire::decode(&message.payload).unwrap_or_default() } else { Vec::new() };
+        for (index, event) in of_message.into_iter().enumerate() {
             let place = Place::new(sequence, index);
             if after.is_some_and(|after| place <= after) {
                 continue;
