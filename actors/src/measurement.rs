@@ -206,7 +206,8 @@ impl Measurement {
                 distribution.size()
             }
         };
-        let texts = self.id.len() + self.unit.as_ref().map_or(0, SmolStr::len) + self.attributes.len();
+        let texts =
+            self.id.len() + self.unit.as_ref().map_or(0, SmolStr::len) + self.attributes.len();
         size_of::<Self>() + texts + parts
     }
 

@@ -167,7 +167,8 @@ const HUB: &str = "hub";
 /// Attributes and the hub. One that has its name already gets Prometheus's prefix for such clashes.
 fn with_hub(attributes: &str, hub: &str) -> Box<str> {
     let attributes: Object = serde_json::from_str(attributes).unwrap_or_default();
-    let renamed = |(key, value)| if key == HUB { ("exported_hub".into(), value) } else { (key, value) };
+    let renamed =
+        |(key, value)| if key == HUB { ("exported_hub".into(), value) } else { (key, value) };
     let hub = (HUB.into(), Value::from(hub));
     canonical_attributes(attributes.into_iter().map(renamed).chain([hub]).collect())
 }

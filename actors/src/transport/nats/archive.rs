@@ -236,8 +236,11 @@ impl StreamArchive {
         let after = self.last.map(|last| last.place);
         let is_of_events = !subject::is_of_measurements(&self.link.config.prefix, &message.subject);
         // One that is not of a hub's making was counted when it came.
-        let of_message =
-            if is_of_events { wire::decode(&message.payload).unwrap_or_default() } else { Vec::new() };
+        let of_message = if is_of_events {
+            wire::decode(&message.payload).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         for (index, event) in of_message.into_iter().enumerate() {
             let place = Place::new(sequence, index);
             if after.is_some_and(|after| place <= after) {

@@ -237,7 +237,12 @@ impl Feed {
         }
     }
 
-    fn cannot_read<T>(&self, message: &Message, sequence: u64, error: &serde_json::Error) -> Vec<T> {
+    fn cannot_read<T>(
+        &self,
+        message: &Message,
+        sequence: u64,
+        error: &serde_json::Error,
+    ) -> Vec<T> {
         tracing::warn!(%error, sequence, subject = %message.subject, "a message of the stream is not of a hub's making");
         self.link.counters.unreadable.add(1);
         Vec::new()

@@ -83,7 +83,16 @@ impl Actor for HubSeries {
         let heard = client.subscribe(subject::of_hubs(&link.config.prefix)).await?;
         myself.cast(HubSeriesMessage::Tick)?;
         let (life, begun) = (random(), Instant::now());
-        Ok(HubSeriesState { link, core, client, heard, life, begun, timer: None, has_warned: false })
+        Ok(HubSeriesState {
+            link,
+            core,
+            client,
+            heard,
+            life,
+            begun,
+            timer: None,
+            has_warned: false,
+        })
     }
 
     async fn handle(
@@ -137,7 +146,8 @@ impl HubSeriesState {
         let at = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut samples = self.core.own_samples();
         let all = samples.len();
-        let payload = write(hub, self.life, at, &mut samples, MAX_BYTES.min(self.client.max_payload()));
+        let payload =
+            write(hub, self.life, at, &mut samples, MAX_BYTES.min(self.client.max_payload()));
         if samples.len() < all {
             self.warn_once("this hub has more series of its own than it can tell the others of");
         }

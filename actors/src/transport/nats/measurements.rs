@@ -132,7 +132,9 @@ impl From<AmountForm> for Amount {
             AmountForm::Level(value) => Self::Level(value),
             AmountForm::Observe(values) => Self::Observe(values),
             AmountForm::Distribution(distribution) => Self::Distribution(distribution.into()),
-            AmountForm::DistributionTotal(distribution) => Self::DistributionTotal(distribution.into()),
+            AmountForm::DistributionTotal(distribution) => {
+                Self::DistributionTotal(distribution.into())
+            }
         }
     }
 }
@@ -142,7 +144,8 @@ impl From<&Distribution> for DistributionForm {
         let Distribution { count, sum, min, max, shape } = distribution;
         let shape = match shape {
             Shape::Buckets(buckets) => {
-                let form = |bucket: &Bucket| (bucket.lower.into(), bucket.upper.into(), bucket.count);
+                let form =
+                    |bucket: &Bucket| (bucket.lower.into(), bucket.upper.into(), bucket.count);
                 ShapeForm::Buckets(buckets.iter().map(form).collect())
             }
             Shape::Quantiles(quantiles) => {
@@ -251,8 +254,11 @@ mod tests {
 
     fn shape() -> impl Strategy<Value = Shape> {
         let number = || any::<f64>();
-        let bucket = (number(), number(), any::<u64>())
-            .prop_map(|(lower, upper, count)| Bucket { lower, upper, count });
+        let bucket = (number(), number(), any::<u64>()).prop_map(|(lower, upper, count)| Bucket {
+            lower,
+            upper,
+            count,
+        });
         prop_oneof![
             prop::collection::vec(bucket, 0..5).prop_map(Shape::Buckets),
             prop::collection::vec((number(), number()), 0..5).prop_map(Shape::Quantiles),
@@ -261,7 +267,13 @@ mod tests {
 
     fn distribution() -> impl Strategy<Value = Distribution> {
         let parts = (any::<u64>(), any::<[Option<f64>; 3]>(), shape());
-        parts.prop_map(|(count, [sum, min, max], shape)| Distribution { count, sum, min, max, shape })
+        parts.prop_map(|(count, [sum, min, max], shape)| Distribution {
+            count,
+            sum,
+            min,
+            max,
+            shape,
+        })
     }
 
     fn amount() -> impl Strategy<Value = Amount> {
@@ -301,12 +313,19 @@ mod tests {
     #[test]
     fn numbers_that_json_has_not_are_read_back() {
         const INFINITY: f64 = f64::INFINITY;
-        let told = |shape| {
-            Distribution { count: u64::MAX, sum: Some(f64::NAN), min: Some(-INFINITY), max: None, shape }
+        let told = |shape| Distribution {
+            count: u64::MAX,
+            sum: Some(f64::NAN),
+            min: Some(-INFINITY),
+            max: None,
+            shape,
         };
         let bucket = |lower, upper, count| Bucket { lower, upper, count };
-        let buckets =
-            vec![bucket(-INFINITY, -0.0, 3), bucket(0.1 + 0.2, f64::MIN_POSITIVE, u64::MAX), bucket(5e-324, INFINITY, 0)];
+        let buckets = vec![
+            bucket(-INFINITY, -0.0, 3),
+            bucket(0.1 + 0.2, f64::MIN_POSITIVE, u64::MAX),
+            bucket(5e-324, INFINITY, 0),
+        ];
         check_round_trip(&Measurement::distribution("h", told(Shape::Buckets(buckets))));
         let quantiles = vec![(0.5, f64::NAN), (1.0, f64::MAX)];
         check_round_trip(&Measurement::distribution_total("h", told(Shape::Quantiles(quantiles))));
@@ -342,7 +361,9 @@ mod tests {
     fn attributes_are_read_however_deep_they_are() {
         let deep = (0..500).fold(Value::Null, |value, _| Value::Array(vec![value]));
         let attributes = [("deep".into(), deep), ("service.name".into(), "x".into())];
-        check_round_trip(&Measurement::gauge("g", 1.0).attributes(attributes.into_iter().collect()));
+        check_round_trip(
+            &Measurement::gauge("g", 1.0).attributes(attributes.into_iter().collect()),
+        );
     }
 
     #[test]

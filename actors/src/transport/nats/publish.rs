@@ -173,7 +173,8 @@ impl Link {
         deadline: Instant,
     ) -> Result<(), IngestError> {
         let session = self.session(deadline).await?;
-        let messages = measurements::encode(measurements, &self.config.prefix, session.max_payload)?;
+        let messages =
+            measurements::encode(measurements, &self.config.prefix, session.max_payload)?;
         self.publish_messages(messages, deadline).await
     }
 
@@ -182,7 +183,8 @@ impl Link {
         messages: Vec<Message>,
         deadline: Instant,
     ) -> Result<(), IngestError> {
-        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline))).await?;
+        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline)))
+            .await?;
         Ok(())
     }
 

@@ -105,7 +105,9 @@ mod tests {
         assert_eq!(of_measurement("t.u", &attributes("a.b")), "t.u.metric.a%2Eb");
         assert_eq!(of_measurement("t", &Object::default()), "t.metric._");
         assert!(is_of_measurements("t.u", "t.u.metric.shop"));
-        for other in ["t.u.log.metric", "t.metric.shop", "t.umetric.shop", "t.u.metrics.shop", "t.u"] {
+        for other in
+            ["t.u.log.metric", "t.metric.shop", "t.umetric.shop", "t.u.metrics.shop", "t.u"]
+        {
             assert!(!is_of_measurements("t.u", other), "{other}");
         }
         assert_eq!(of_hub("t", "a.example:8787"), "t.hub.a%2Eexample:8787");
