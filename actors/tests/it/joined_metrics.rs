@@ -241,6 +241,10 @@ async fn each_hub_shows_every_hubs_own_series_as_long_as_it_is_there() {
     patiently(a.ingest(vec![numbered(1), numbered(2)])).await.unwrap();
     // The type of an event is counted where all see it.
     all_show(&[&a, &b], &["test 2"]).await;
+    assert_eq!(
+        a.metrics_of(&"hub.here".parse().unwrap()).iter().map(line).collect::<Vec<_>>(),
+        [r#"hub.here{"hub":"a"} 1"#]
+    );
     let own = [
         r#"hub.events.received{"hub":"a"} 2"#,
         r#"hub.events.received{"hub":"b"} 0"#,
@@ -254,6 +258,15 @@ async fn each_hub_shows_every_hubs_own_series_as_long_as_it_is_there() {
     for hub in [&a, &b] {
         eventually(|| shown(hub), |lines| *lines == own).await;
     }
+    // A source that says it is a hub is not believed where the hub is known.
+    let attributes = || [("hub".into(), "a".into())].into_iter().collect();
+    send(&b, Measurement::counter("hub.events.received", 1e6).attributes(attributes())).await;
+    send(&b, Measurement::counter("told", 1.0)).await;
+    all_show(&[&a, &b], &["test 2", "told 1"]).await;
+    assert_eq!(
+        (shown(&a), shown(&b)),
+        (own.map(String::from).to_vec(), own.map(String::from).to_vec())
+    );
     // Who asks each of them gets each once.
     let selection = Selection::everything();
     let here = |hub: &HubHandle| hub.metrics_here(&selection).iter().map(line).collect::<Vec<_>>();
