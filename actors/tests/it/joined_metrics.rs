@@ -14,6 +14,7 @@ use telemetry_hub_actors::{
     MetricsQuery, NatsConfig, Sample, SampleValue, Selection, Shape, Source, Storage,
     TransportState,
 };
+use tokio::time::Instant;
 
 use crate::harness::{eventually, numbered, numbers, patiently, read_replay, subscribe};
 
@@ -284,7 +285,7 @@ async fn each_hub_shows_every_hubs_own_series_as_long_as_it_is_there() {
         assert!(is_steady, "{sample:?}");
     }
     drop(subscription);
-    let gone = std::time::Instant::now();
+    let gone = Instant::now();
     drop(a);
     eventually(|| shown(&b), |lines| *lines == own[1..2]).await;
     let after = gone.elapsed();
