@@ -283,7 +283,7 @@ impl HubCore {
         let mut samples = self.own_samples();
         if let Some(broker) = self.broker() {
             // Which of the hubs it is that shows this.
-            samples.push(Sample::own_gauge("hub.here", Some("1"), 1.0));
+            samples.push(Sample::own_gauge("hub.here", None, 1.0));
             samples = samples.into_iter().map(|own| own.of_hub(broker.hub_name())).collect();
         }
         samples.extend(others);
