@@ -205,9 +205,10 @@ impl HubHandle {
         broker.publish_measurements(measurements).await.inspect_err(|_| refused.add(good))
     }
 
-    /// Whether a measurement keeps to what all must keep to, and names none of the hub's own series, or the host's.
+    /// Whether a measurement keeps to what all must keep to, and names none of the hub's own series, or the host's; if it is joined to others,
+    /// none of theirs.
     pub fn check(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
-        self.core.metrics.check(measurement)
+        self.core.check(measurement)
     }
 
     fn record_here(&self, measurement: Measurement) {

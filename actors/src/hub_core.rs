@@ -22,9 +22,8 @@ use crate::filter_group::FilterGroups;
 use crate::layer::Record;
 use crate::level::Level;
 use crate::lock;
-#[cfg(feature = "nats")]
-use crate::measurement::Measurement;
-use crate::metric_store::{MetricStore, Sample};
+use crate::measurement::{Measurement, MeasurementError};
+use crate::metric_store::{MetricStore, Sample, names_only_a_hub};
 use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
 use crate::sweeper::Streams;
@@ -196,10 +195,19 @@ impl HubCore {
         Ok(())
     }
 
+    /// Whether a measurement keeps to what all must keep to, and names none of the own series of a hub.
+    pub(crate) fn check(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
+        self.metrics.check(measurement)?;
+        let is_of_a_hub = self.broker().is_some()
+            && self.metrics.is_own(&measurement.id)
+            && names_only_a_hub(&measurement.attributes);
+        if is_of_a_hub { Err(MeasurementError::Reserved(measurement.id.clone())) } else { Ok(()) }
+    }
+
     /// Records a measurement that came out of the stream when it says. False if it is none that a hub takes.
     #[cfg(feature = "nats")]
     pub(crate) fn record_from_stream(&self, measurement: Measurement, arrived: Timestamp) -> bool {
-        let is_good = self.metrics.check(&measurement).is_ok();
+        let is_good = self.check(&measurement).is_ok();
         if is_good {
             self.metrics.record(measurement.not_after(arrived));
         }

@@ -173,6 +173,14 @@ fn with_hub(attributes: &str, hub: &str) -> Box<str> {
     canonical_attributes(attributes.into_iter().map(renamed).chain([hub]).collect())
 }
 
+/// Whether attributes are those of the own series of a hub.
+pub(crate) fn names_only_a_hub(attributes: &str) -> bool {
+    attributes.strip_prefix(r#"{"hub":""#).is_some_and(|_| {
+        let attributes: Object = serde_json::from_str(attributes).unwrap_or_default();
+        attributes.len() == 1
+    })
+}
+
 /// A number that is written without a fraction if it has none.
 struct Plain(f64);
 
@@ -212,6 +220,10 @@ mod tests {
             &*with_hub(r#"{"hub":"mine","a":1,"z":2}"#, "h"),
             r#"{"a":1,"exported_hub":"mine","hub":"h","z":2}"#
         );
+        assert!(names_only_a_hub(&with_hub("", "h")));
+        for others in ["", r#"{"hub":1}"#, r#"{"hub":"h","z":2}"#, r#"{"a":1,"hub":"h"}"#] {
+            assert!(!names_only_a_hub(others), "{others}");
+        }
         let sample = Sample::own_gauge("g", Some("By"), 1.0).of_hub("h");
         assert_eq!(
             serde_json::to_string(&sample).unwrap(),

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use super::connection::{self, Reason, told};
 use super::feed::{consumer, from_sequence, milliseconds_of, time_of};
 use super::place::Place;
-use super::{Link, Session, subject, wire};
+use super::subject::{self, Carries};
+use super::{Link, Session, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
 use crate::event_log::Expired;
 use crate::query::Since;
@@ -234,7 +235,8 @@ impl StreamArchive {
         events: &mut Vec<Arc<Event>>,
     ) {
         let after = self.last.map(|last| last.place);
-        let is_of_events = !subject::is_of_measurements(&self.link.config.prefix, &message.subject);
+        let carries = subject::carries(&self.link.config.prefix, &message.subject);
+        let is_of_events = carries == Carries::Events;
         // One that is not of a hub's making was counted when it came.
         let of_message = if is_of_events {
             wire::decode(&message.payload).unwrap_or_default()

@@ -23,7 +23,8 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{self, Reason, told};
 use super::place::Place;
-use super::{Link, NatsConfig, Progress, Session, measurements, subject, wire};
+use super::subject::{self, Carries};
+use super::{Link, NatsConfig, Progress, Session, measurements, wire};
 use crate::event::{Content, NewEvent};
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
@@ -177,14 +178,19 @@ impl Feed {
         // A server's clock may be behind that of the one before it: ids increase all the same.
         let milliseconds = milliseconds_of(arrived).max(milliseconds);
         self.tell_holes(core, sequence, milliseconds);
-        if subject::is_of_measurements(&self.link.config.prefix, &message.subject) {
-            // Others first: from here on until it is noted, nobody must come between.
-            tokio::task::yield_now().await;
-            self.record(core, message, sequence, arrived);
-        } else {
-            let events = wire::decode(&message.payload);
-            let events = events.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
-            self.accept(core, events, sequence, milliseconds, arrived).await?;
+        match subject::carries(&self.link.config.prefix, &message.subject) {
+            Carries::Events => {
+                let events = wire::decode(&message.payload);
+                let events =
+                    events.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
+                self.accept(core, events, sequence, milliseconds, arrived).await?;
+            }
+            Carries::Measurements => {
+                // Others first: from here on until it is noted, nobody must come between.
+                tokio::task::yield_now().await;
+                self.record(core, message, sequence, arrived);
+            }
+            Carries::HubSeries => {}
         }
         (self.expected, self.first) = (Some(sequence + 1), 0);
         self.link.progress.send_replace(Progress {

@@ -28,10 +28,22 @@ pub(super) fn of_measurement(prefix: &str, attributes: &Object) -> String {
     format!("{prefix}.{METRIC}.{}", service(attributes.get(SERVICE)))
 }
 
-/// Whether the messages of a subject are measurements.
-pub(super) fn is_of_measurements(prefix: &str, subject: &str) -> bool {
+/// What the messages of a subject have in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carries {
+    Events,
+    Measurements,
+    /// What a hub tells of itself: a stream that takes all of the prefix has that too, and it is of no use there.
+    HubSeries,
+}
+
+pub(super) fn carries(prefix: &str, subject: &str) -> Carries {
     let rest = subject.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
-    rest.and_then(|rest| rest.split('.').next()) == Some(METRIC)
+    match rest.and_then(|rest| rest.split('.').next()) {
+        Some(METRIC) => Carries::Measurements,
+        Some(HUB) => Carries::HubSeries,
+        Some(_) | None => Carries::Events,
+    }
 }
 
 /// Where a hub of this name tells the others of itself.
@@ -104,11 +116,12 @@ mod tests {
         let attributes = |name: &str| [(SERVICE.into(), name.into())].into_iter().collect();
         assert_eq!(of_measurement("t.u", &attributes("a.b")), "t.u.metric.a%2Eb");
         assert_eq!(of_measurement("t", &Object::default()), "t.metric._");
-        assert!(is_of_measurements("t.u", "t.u.metric.shop"));
+        assert_eq!(carries("t.u", "t.u.metric.shop"), Carries::Measurements);
+        assert_eq!(carries("t.u", &of_hub("t.u", "a")), Carries::HubSeries);
         for other in
             ["t.u.log.metric", "t.metric.shop", "t.umetric.shop", "t.u.metrics.shop", "t.u"]
         {
-            assert!(!is_of_measurements("t.u", other), "{other}");
+            assert_eq!(carries("t.u", other), Carries::Events, "{other}");
         }
         assert_eq!(of_hub("t", "a.example:8787"), "t.hub.a%2Eexample:8787");
     }
