@@ -31,6 +31,10 @@ const REASONS = {
   'hub.replays.expired': ['Replays cut short', 'Older events were asked for than replay_bytes has room for. Clients were told by gap.'],
   'hub.metrics.folded': ['Series folded', 'More series than max_series: what came beyond is counted in “other”.'],
   'hub.metrics.late': ['Points too late', 'Data points older than what was known already, left out.'],
+  'hub.metrics.refused': [
+    'Measurements refused',
+    'The stream of the hubs had not acknowledged them in time, or there was no room for them. Senders got 503 and should send again.',
+  ],
   'hub.metrics.frames_replaced': ['Metrics frames skipped', 'Their clients read too slowly, and got the next frame instead.'],
   'hub.collector.restarts': ['Collector restarted', 'A fault inside the hub. Its log says what.'],
   'hub.sampler.restarts': ['Sampler restarted', 'A fault inside the hub. Its log says what.'],
@@ -52,9 +56,9 @@ const REASONS = {
 
 const RESPONSE = /^server\.responses\.(\d{3})$/;
 
-/** `[title, explanation]` for a counter of refusals; null for every other series. */
-export function reasonOf({ id, attributes, type }) {
-  if (type !== 'counter' || attributes !== null) return null;
+/** `[title, explanation]` for one of the hub's own series, if it counts refusals; null for every other. */
+export function reasonOf({ id, type }) {
+  if (type !== 'counter') return null;
   if (Object.hasOwn(REASONS, id)) return REASONS[id];
   const status = RESPONSE.exec(id)?.[1];
   if (status === undefined) return null;

@@ -8,6 +8,7 @@ import { TableSection } from './table_section.js';
 
 export class Refusals {
   #store;
+  #own;
   #version = -1;
   #counters = [];
   #section = new TableSection({
@@ -19,8 +20,9 @@ export class Refusals {
     make: (counter) => new RefusalRow(counter),
   });
 
-  constructor(store) {
+  constructor(store, own) {
     this.#store = store;
+    this.#own = own;
     this.element = this.#section.element;
   }
 
@@ -38,7 +40,8 @@ export class Refusals {
 
   #find() {
     this.#version = this.#store.version;
-    const all = this.#store.current().map((series) => ({ series, reason: reasonOf(series) }));
+    const own = this.#store.current().filter((series) => this.#own.has(series));
+    const all = own.map((series) => ({ series, reason: reasonOf(series) }));
     this.#counters = all.filter(({ reason }) => reason !== null);
   }
 }

@@ -21,6 +21,7 @@ const TILES = [
 
 export class Tiles {
   #store;
+  #own;
   #tiles = TILES.map((tile) => ({
     ...tile,
     value: el('dd', { class: 'tile-value' }, UNKNOWN),
@@ -28,8 +29,9 @@ export class Tiles {
     canvas: el('canvas', { class: 'tile-sparkline', 'aria-hidden': 'true' }),
   }));
 
-  constructor(store) {
+  constructor(store, own) {
     this.#store = store;
+    this.#own = own;
     const part = ({ id, label, value, more, canvas, isPlain }) =>
       el(
         'div',
@@ -45,7 +47,7 @@ export class Tiles {
   draw() {
     // All sizes first: to ask for one after something was written costs a layout.
     const sizes = this.#tiles.map(({ canvas }) => ({ width: canvas.clientWidth, height: canvas.clientHeight }));
-    this.#tiles.forEach((tile, index) => this.#draw(tile, this.#store.get(tile.id), sizes[index]));
+    this.#tiles.forEach((tile, index) => this.#draw(tile, this.#own.get(tile.id), sizes[index]));
   }
 
   #draw({ written, note, isPlain, value, more, canvas }, series, size) {

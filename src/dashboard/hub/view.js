@@ -6,6 +6,7 @@ import { Redraw, write } from '../metrics/redraw.js';
 import { DEFAULT_INTERVAL, metricsSource as source } from '../metrics/source.js';
 import { theme } from '../metrics/theme.js';
 import { Health } from './health.js';
+import { Own } from './own.js';
 import { Poll } from './poll.js';
 import { Refusals } from './refusals.js';
 import { Sources } from './sources.js';
@@ -24,10 +25,11 @@ class HubView {
 
   mount(root, shell) {
     this.#shell = shell;
+    const own = new Own(source.store);
     const parts = {
       health: new Health(),
-      tiles: new Tiles(source.store),
-      refusals: new Refusals(source.store),
+      tiles: new Tiles(source.store, own),
+      refusals: new Refusals(source.store, own),
       sources: new Sources(),
       subscribers: new Subscribers(shell),
     };

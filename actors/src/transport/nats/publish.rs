@@ -6,13 +6,15 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use futures_util::future::try_join_all;
 use rand::{random, random_range};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::wire::{self, Message, TooLarge};
-use super::{Link, Session};
+use super::{Link, Session, measurements};
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
 use crate::lock;
+use crate::measurement::Measurement;
 
 /// How long to wait for an acknowledgement before the message is published again.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
@@ -40,12 +42,30 @@ impl Link {
     /// Resolves once the stream has all of the events.
     pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
         let deadline = Instant::now() + self.config.patience;
-        let bytes: usize = events.iter().map(NewEvent::size).sum();
+        let bytes = events.iter().map(NewEvent::size).sum();
+        let _room = self.take_room(bytes, deadline).await?;
+        self.publish_all(&events, deadline).await
+    }
+
+    /// Resolves once the stream has all of the measurements.
+    pub(super) async fn publish_measurements(
+        &self,
+        measurements: Vec<Measurement>,
+    ) -> Result<(), IngestError> {
+        let deadline = Instant::now() + self.config.patience;
+        let bytes = measurements.iter().map(Measurement::size).sum();
+        let _room = self.take_room(bytes, deadline).await?;
+        self.publish_measured(&measurements, deadline).await
+    }
+
+    async fn take_room(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, IngestError> {
         let permits = u32::try_from(bytes.min(self.room_bytes)).expect("it was cut to what fits");
         let room = timeout_at(deadline, self.room.acquire_many(permits)).await;
-        let _room =
-            room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)?;
-        self.publish_all(&events, deadline).await
+        room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)
     }
 
     /// Takes events that nobody waits for, if there is room.
@@ -58,8 +78,52 @@ impl Link {
         Ok(())
     }
 
+    /// Takes a measurement that nobody waits for, if there is room.
+    pub(super) fn offer_measurement(&self, measurement: Measurement) -> Result<(), IngestError> {
+        let size = measurement.size();
+        let permits = u32::try_from(size).map_err(|_| IngestError::QueueFull)?;
+        self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
+        lock(&self.offered_measurements).push_back((measurement, size));
+        self.wake.notify_one();
+        Ok(())
+    }
+
     /// Publishes what was offered. What cannot be published stays.
     pub(super) async fn forward(&self) -> Result<(), IngestError> {
+        self.forward_events().await?;
+        self.forward_measurements().await
+    }
+
+    async fn forward_measurements(&self) -> Result<(), IngestError> {
+        let mut at_once = OFFERED_AT_ONCE;
+        loop {
+            let some: Vec<_> = {
+                let offered = lock(&self.offered_measurements);
+                offered.iter().take(at_once).map(|(measurement, _)| measurement.clone()).collect()
+            };
+            if some.is_empty() {
+                return Ok(());
+            }
+            let outcome = self.publish_measured(&some, Instant::now() + self.config.patience).await;
+            match outcome {
+                Ok(()) => {}
+                // The others may be small enough.
+                Err(IngestError::EventTooLarge { .. }) if some.len() > 1 => {
+                    at_once = 1;
+                    continue;
+                }
+                Err(error @ IngestError::EventTooLarge { .. }) => {
+                    self.counters.failed.add(1);
+                    tracing::warn!(%error, "a measurement is too large for the stream");
+                }
+                Err(error) => return Err(error),
+            }
+            let taken: Vec<_> = lock(&self.offered_measurements).drain(..some.len()).collect();
+            self.room.add_permits(taken.iter().map(|(_, size)| size).sum());
+        }
+    }
+
+    async fn forward_events(&self) -> Result<(), IngestError> {
         loop {
             let some: Vec<_> = {
                 let offered = lock(&self.offered);
@@ -100,6 +164,25 @@ impl Link {
     async fn publish_all(&self, events: &[NewEvent], deadline: Instant) -> Result<(), IngestError> {
         let session = self.session(deadline).await?;
         let messages = wire::encode(events, &self.config.prefix, session.max_payload)?;
+        self.publish_messages(messages, deadline).await
+    }
+
+    async fn publish_measured(
+        &self,
+        measurements: &[Measurement],
+        deadline: Instant,
+    ) -> Result<(), IngestError> {
+        let session = self.session(deadline).await?;
+        let messages =
+            measurements::encode(measurements, &self.config.prefix, session.max_payload)?;
+        self.publish_messages(messages, deadline).await
+    }
+
+    async fn publish_messages(
+        &self,
+        messages: Vec<Message>,
+        deadline: Instant,
+    ) -> Result<(), IngestError> {
         try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline)))
             .await?;
         Ok(())
