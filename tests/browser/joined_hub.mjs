@@ -18,7 +18,7 @@ export class JoinedHub {
   #real;
   #own;
   port = 0;
-  /** By the names of the hubs, what their series have that is not as in an idle hub: members of samples, by the names of the series. */
+  /** By the names of the hubs, of which it is the first, what their series have that is not as in an idle hub: members of samples, by the names of the series. */
   hubs = {};
   /** What it says of its being ready. */
   ready = { status: 200, body: { status: 'ready' } };
@@ -71,7 +71,8 @@ export class JoinedHub {
       const others = Object.keys(figures).filter((id) => own.every((sample) => sample.id !== id));
       return [...own, ...others.map((id) => ({ id, type: 'counter', ...figures[id], attributes: { hub } }))];
     };
-    return [...Object.entries(this.hubs).flatMap(of), { id: 'shop.orders', type: 'counter', value: 7, rate: 0 }];
+    const here = { id: 'hub.here', type: 'gauge', value: 1, attributes: { hub: Object.keys(this.hubs)[0] } };
+    return [...Object.entries(this.hubs).flatMap(of), here, { id: 'shop.orders', type: 'counter', value: 7, rate: 0 }];
   }
 
   async #pass(response, request) {

@@ -1,4 +1,5 @@
-// The hubs that are joined, each with its figures. Who is heard of no more stays for a while, as gone.
+// The hubs that are joined, each with its figures. One that is heard of no more stays for a while: it has ended, or it or the hub that sends
+// all this is cut off.
 
 import { el } from '../dom.js';
 import { count, duration, quantity, rate, visible } from '../format.js';
@@ -10,7 +11,7 @@ import { cores } from './tiles.js';
 
 /** The columns of figures: each of a series, and how that is written. */
 const FIGURES = [
-  { id: 'hub.transport.lag', label: 'Behind', written: ({ total }) => (Number(total) === 0 ? '0' : `${digits(total)} messages`) },
+  { id: 'hub.transport.lag', label: 'Behind', written: behind },
   { id: 'hub.subscribers', label: 'Subscribers', written: ({ total }) => digits(total) },
   { id: 'hub.events.received', label: 'Received', written: pace },
   { id: 'hub.events.delivered', label: 'Delivered', written: pace },
@@ -41,37 +42,44 @@ export class Hubs {
   /** Tells whether the hub is joined to others, or is meant to be. */
   draw() {
     const hubs = this.#own.hubs();
-    const gone = hubs.filter(({ goneSince }) => goneSince !== null).length;
-    const there = hubs.length - gone;
+    const silent = hubs.filter(({ silentSince }) => silentSince !== null).length;
+    const there = hubs.length - silent;
     this.element.hidden = hubs.length === 0;
     this.summary.hidden = there < 2;
     write(this.summary, `${count(there)} hubs together`);
     const items = hubs.map((hub) => [hub.name, { ...hub, of: (id) => this.#own.of(hub.name, id) }]);
-    this.#section.show(items, gone > 0 ? `${count(there)}, and ${count(gone)} gone` : count(there));
+    this.#section.show(items, silent > 0 ? `${count(there)}, and ${count(silent)} silent` : count(there));
     return hubs.length > 0;
   }
 }
 
 class HubRow {
+  #here = el('span', { class: 'badge hub-here' }, 'this one');
   #joined = el('td', { class: 'hub-joined' });
   #cells = FIGURES.map(({ id }) => el('td', { class: 'number', 'data-series': id }));
 
   constructor(name) {
-    const head = el('th', { scope: 'row' }, el('span', { class: 'hub-name' }, visible(name)));
+    const head = el('th', { scope: 'row' }, el('span', { class: 'hub-name' }, visible(name)), this.#here);
     this.element = el('tr', { 'data-hub': name }, head, this.#joined, this.#cells);
   }
 
-  show({ goneSince, of }) {
+  show({ isHere, silentSince, of }) {
     const joined = of('hub.transport.joined');
-    const state = goneSince !== null ? 'gone' : Number(joined.total) === 1 ? 'joined' : 'apart';
+    const state = silentSince !== null ? 'silent' : Number(joined.total) === 1 ? 'joined' : 'apart';
     this.element.dataset.state = state;
-    const text = { joined: 'yes', apart: 'no', gone: `gone since ${clock(goneSince)}` }[state];
+    const text = { joined: 'yes', apart: 'no', silent: `silent since ${clock(silentSince)}` }[state];
+    this.#here.hidden = !isHere;
     write(this.#joined, text);
     FIGURES.forEach(({ id, written }, index) => {
       const series = of(id);
       write(this.#cells[index], series === null ? UNKNOWN : written(series));
     });
   }
+}
+
+function behind({ total }) {
+  const number = Number(total);
+  return number === 0 ? '0' : `${digits(total)} ${number === 1 ? 'message' : 'messages'}`;
 }
 
 function pace(series) {

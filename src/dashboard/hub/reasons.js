@@ -12,7 +12,7 @@ const STATUSES = {
   429: ['Too much from one', 'A token or an address brings more, or has more streams, than it may. It was told when to come back.'],
   431: ['Head too large', 'Headers over max_head_bytes.'],
   500: ['Fault of the hub', 'Something went wrong inside. The hub’s log says what.'],
-  503: ['Not now', 'No room, not joined to the other hubs, or shutting down. Clients were told when to come back.'],
+  503: ['Not now', 'No room, not joined to the other hubs, or shutting down. Clients were told when to come back. Checks of readiness count as well.'],
 };
 
 const REASONS = {
@@ -31,7 +31,10 @@ const REASONS = {
   'hub.replays.expired': ['Replays cut short', 'Older events were asked for than replay_bytes has room for. Clients were told by gap.'],
   'hub.metrics.folded': ['Series folded', 'More series than max_series: what came beyond is counted in “other”.'],
   'hub.metrics.late': ['Points too late', 'Data points older than what was known already, left out.'],
-  'hub.metrics.refused': ['Measurements refused', 'They cannot be taken, or the other hubs were away for longer than nats_patience.'],
+  'hub.metrics.refused': [
+    'Measurements refused',
+    'The stream of the hubs had not acknowledged them in time, or there was no room for them. Senders got 503 and should send again.',
+  ],
   'hub.metrics.frames_replaced': ['Metrics frames skipped', 'Their clients read too slowly, and got the next frame instead.'],
   'hub.collector.restarts': ['Collector restarted', 'A fault inside the hub. Its log says what.'],
   'hub.sampler.restarts': ['Sampler restarted', 'A fault inside the hub. Its log says what.'],

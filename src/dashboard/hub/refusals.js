@@ -4,7 +4,7 @@ import { el } from '../dom.js';
 import { visible } from '../format.js';
 import { amountPerSecond, digits } from '../metrics/amount.js';
 import { write } from '../metrics/redraw.js';
-import { sumOfKnown, sumOfTotals } from './own_series.js';
+import { sumOfKnown, sumOfTotals } from './own.js';
 import { reasonOf } from './reasons.js';
 import { TableSection } from './table_section.js';
 
@@ -40,7 +40,7 @@ export class Refusals {
   #counters() {
     const found = this.#own.ids().map((id) => ({ id, reason: reasonOf(id), all: this.#own.now(id) }));
     const counters = found.filter(({ reason, all }) => reason !== null && all.length > 0);
-    const hasOthers = this.#own.hubs().filter(({ goneSince }) => goneSince === null).length > 1;
+    const hasOthers = this.#own.hubs().filter(({ silentSince }) => silentSince === null).length > 1;
     return counters.map(({ id, reason, all }) => {
       const moved = all.filter(([, { total }]) => Number(total) > 0);
       return {

@@ -5,7 +5,7 @@ import { count, duration, quantity, rate, visible } from '../format.js';
 import { UNKNOWN, digits } from '../metrics/amount.js';
 import { write } from '../metrics/redraw.js';
 import { drawSparkline } from '../metrics/sparkline.js';
-import { sumOfKnown, sumOfTotals } from './own_series.js';
+import { sumOfKnown, sumOfTotals } from './own.js';
 
 /** How many of the processor's cores are kept busy. */
 export const cores = (value) => `${value === 0 ? 0 : value.toFixed(value < 0.1 ? 3 : value < 10 ? 2 : 1)} cores`;

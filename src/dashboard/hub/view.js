@@ -7,7 +7,7 @@ import { DEFAULT_INTERVAL, metricsSource as source } from '../metrics/source.js'
 import { theme } from '../metrics/theme.js';
 import { Health } from './health.js';
 import { Hubs } from './hubs.js';
-import { OwnSeries } from './own_series.js';
+import { OwnSeries } from './own.js';
 import { Poll } from './poll.js';
 import { Refusals } from './refusals.js';
 import { Sources } from './sources.js';

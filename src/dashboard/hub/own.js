@@ -4,6 +4,8 @@
 const OWN = /^(?:server|hub|queue)\./;
 /** Only a hub that is meant to be joined to others has this. */
 const JOINED = 'hub.transport.joined';
+/** The hub that sends all this says so, and is not told of others. */
+const HERE = 'hub.here';
 /** A hub that is heard of no more is told of for so long, in milliseconds: long enough to be noticed. */
 const TOLD_OF = 300_000;
 
@@ -23,7 +25,7 @@ export class OwnSeries {
     return [...this.#series.keys()];
   }
 
-  /** What each hub said last under a name, as `[hub, series]`; hubs that are gone say nothing. */
+  /** What each hub said last under a name, as `[hub, series]`; those that are silent are left out. */
   now(id) {
     this.#find();
     return [...(this.#series.get(id) ?? [])].filter(([, series]) => this.#isNow(series));
@@ -35,13 +37,17 @@ export class OwnSeries {
     return series !== undefined && this.#isNow(series) ? series : null;
   }
 
-  /** The joined hubs, by name: `{ name, goneSince }`, which is null for those that are there. */
+  /** The joined hubs, by name: `{ name, isHere, silentSince }`, which is null for those that are heard of. */
   hubs() {
     this.#find();
     const { timeline, lastSent } = this.#store;
     const all = [...(this.#series.get(JOINED) ?? [])].filter(([name]) => name !== null);
-    const hubs = all.map(([name, series]) => ({ name, goneSince: this.#isNow(series) ? null : timeline.time(series.frame) }));
-    const isToldOf = ({ goneSince }) => goneSince === null || timeline.time(lastSent) - goneSince < TOLD_OF;
+    const hubs = all.map(([name, series]) => ({
+      name,
+      isHere: this.of(name, HERE) !== null,
+      silentSince: this.#isNow(series) ? null : timeline.time(series.frame),
+    }));
+    const isToldOf = ({ silentSince }) => silentSince === null || timeline.time(lastSent) - silentSince < TOLD_OF;
     return hubs.filter(isToldOf).sort((one, other) => one.name.localeCompare(other.name, 'en', { numeric: true }));
   }
 
