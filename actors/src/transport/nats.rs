@@ -21,6 +21,7 @@ use archive::StreamArchive;
 use connection::Reason;
 use hub_series::Others;
 use place::StreamIds;
+use publish::Pending;
 
 use super::{Archive, Broker, TransportState};
 use crate::error::IngestError;
@@ -135,6 +136,8 @@ pub(crate) struct Link {
     /// What nobody waits for, the oldest first, each with its size.
     offered: Mutex<VecDeque<(Content, usize)>>,
     offered_measurements: Mutex<VecDeque<(Measurement, usize)>>,
+    /// What of that has been made messages, which have their ids.
+    pending: Mutex<VecDeque<Pending>>,
     /// What other hubs tell of themselves.
     others: Mutex<Others>,
     /// The actor has something to look at.
@@ -201,6 +204,7 @@ impl Link {
             room_bytes,
             offered: Mutex::default(),
             offered_measurements: Mutex::default(),
+            pending: Mutex::default(),
             others: Mutex::default(),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),

@@ -72,9 +72,10 @@ impl Actor for NatsTransport {
                 return Ok(());
             }
         }
-        // Fails only while the hub ends.
-        if state.feed.is_some() && state.link.forward().await.is_err() {
-            tracing::debug!("what nobody waits for is published later");
+        if state.feed.is_some()
+            && let Err(error) = state.link.forward().await
+        {
+            tracing::debug!(%error, "what nobody waits for is published later");
         }
         myself.cast(NatsMessage::GoOn)?;
         Ok(())

@@ -1,5 +1,7 @@
 //! From a source to the stream: a message is published until the stream acknowledges it, under one id, so that it is there once.
 
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -25,11 +27,42 @@ const PAUSE: std::ops::Range<u64> = 50..250;
 /// How many events that nobody waits for are published at once.
 const OFFERED_AT_ONCE: usize = 1000;
 
+/// For how long what nobody waits for is published before the stream is read again.
+const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What publishing again cannot mend.
 enum Outcome {
     Done,
     Again(PublishError),
     TooLarge,
+}
+
+/// A message that nobody waits for, with its id.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    message: Message,
+    id: String,
+    /// How much room comes free once the stream has it.
+    room: usize,
+}
+
+impl Pending {
+    fn new(message: Message, room: usize) -> Self {
+        Self { message, id: new_id(), room }
+    }
+}
+
+/// An id by which the stream knows a message that comes again.
+fn new_id() -> String {
+    format!("{:032x}", random::<u128>())
+}
+
+/// The oldest of what was offered, and how much room that takes.
+fn take_some<T>(offered: &Mutex<VecDeque<(T, usize)>>) -> (Vec<T>, usize) {
+    let mut offered = lock(offered);
+    let number = offered.len().min(OFFERED_AT_ONCE);
+    let room = offered.iter().take(number).map(|(_, size)| size).sum();
+    (offered.drain(..number).map(|(item, _)| item).collect(), room)
 }
 
 impl From<TooLarge> for IngestError {
@@ -88,59 +121,78 @@ impl Link {
         Ok(())
     }
 
-    /// Publishes what was offered. What cannot be published stays.
+    /// Publishes what was offered, for a moment. What the stream has not acknowledged stays, under the id that it has been given: it is
+    /// there once, whoever publishes it again.
     pub(super) async fn forward(&self) -> Result<(), IngestError> {
-        self.forward_events().await?;
-        self.forward_measurements().await
-    }
-
-    async fn forward_measurements(&self) -> Result<(), IngestError> {
-        let mut at_once = OFFERED_AT_ONCE;
-        loop {
-            let some: Vec<_> = {
-                let offered = lock(&self.offered_measurements);
-                offered.iter().take(at_once).map(|(measurement, _)| measurement.clone()).collect()
-            };
-            if some.is_empty() {
-                return Ok(());
-            }
-            let outcome = self.publish_measured(&some, Instant::now() + self.config.patience).await;
-            match outcome {
+        if !self.has_offers() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + FORWARDED_WITHIN;
+        let session = self.session(deadline).await?;
+        while let Some(Pending { message, id, room }) = self.next_pending(session.max_payload) {
+            match self.publish_under(&id, &message, deadline).await {
                 Ok(()) => {}
-                // The others may be small enough.
-                Err(IngestError::EventTooLarge { .. }) if some.len() > 1 => {
-                    at_once = 1;
-                    continue;
-                }
-                Err(error @ IngestError::EventTooLarge { .. }) => {
-                    self.counters.failed.add(1);
-                    tracing::warn!(%error, "a measurement is too large for the stream");
-                }
+                // Nothing will make it smaller.
+                Err(error @ IngestError::EventTooLarge { .. }) => self.give_up(&error),
                 Err(error) => return Err(error),
             }
-            let taken: Vec<_> = lock(&self.offered_measurements).drain(..some.len()).collect();
-            self.room.add_permits(taken.iter().map(|(_, size)| size).sum());
+            lock(&self.pending).pop_front();
+            self.room.add_permits(room);
         }
+        Ok(())
     }
 
-    async fn forward_events(&self) -> Result<(), IngestError> {
-        loop {
-            let some: Vec<_> = {
-                let offered = lock(&self.offered);
-                offered.iter().take(OFFERED_AT_ONCE).map(|(event, _)| event.get().clone()).collect()
-            };
-            if some.is_empty() {
-                return Ok(());
+    fn has_offers(&self) -> bool {
+        !lock(&self.pending).is_empty()
+            || !lock(&self.offered).is_empty()
+            || !lock(&self.offered_measurements).is_empty()
+    }
+
+    /// The oldest message of what was offered, made of it if there is none yet.
+    fn next_pending(&self, max_payload: usize) -> Option<Pending> {
+        let mut pending = lock(&self.pending);
+        if pending.is_empty() {
+            let (messages, room) = self.encode_offered(max_payload);
+            pending.extend(messages.into_iter().map(|message| Pending::new(message, 0)));
+            match pending.back_mut() {
+                Some(last) => last.room = room,
+                None => self.room.add_permits(room),
             }
-            let outcome = self.publish_all(&some, Instant::now() + self.config.patience).await;
-            match outcome {
-                // Nothing will make it smaller.
-                Ok(()) | Err(IngestError::EventTooLarge { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let taken: Vec<_> = lock(&self.offered).drain(..some.len()).collect();
-            self.room.add_permits(taken.iter().map(|(_, size)| size).sum());
         }
+        pending.front().cloned()
+    }
+
+    /// Messages of some of what was offered, and how much room that takes. What is too large for one is given up.
+    fn encode_offered(&self, max_payload: usize) -> (Vec<Message>, usize) {
+        let prefix = &self.config.prefix;
+        let (events, events_room) = take_some(&self.offered);
+        let (measured, measured_room) = take_some(&self.offered_measurements);
+        let of_events =
+            |events: &[Content]| wire::encode(events.iter().map(Content::get), prefix, max_payload);
+        let of_measurements =
+            |measured: &[Measurement]| measurements::encode(measured, prefix, max_payload);
+        let mut messages = self.encode_some(&events, of_events);
+        messages.extend(self.encode_some(&measured, of_measurements));
+        (messages, events_room + measured_room)
+    }
+
+    fn encode_some<T>(
+        &self,
+        items: &[T],
+        encode: impl Fn(&[T]) -> Result<Vec<Message>, TooLarge>,
+    ) -> Vec<Message> {
+        encode(items).unwrap_or_else(|_| {
+            // The others are small enough.
+            let alone = items.chunks(1).map(encode);
+            let kept = alone
+                .filter_map(|message| message.map_err(|error| self.give_up(&error.into())).ok());
+            kept.flatten().collect()
+        })
+    }
+
+    fn give_up(&self, error: &IngestError) {
+        self.counters.failed.add(1);
+        tracing::warn!(%error, "something that nobody waits for is not published");
     }
 
     /// Resolves once nothing is on its way to the stream, and what was published has been read; or at once while the stream cannot be
@@ -190,11 +242,19 @@ impl Link {
 
     /// Publishes a message until the stream has it, or the deadline has come.
     async fn publish_one(&self, message: Message, deadline: Instant) -> Result<(), IngestError> {
-        let id = format!("{:032x}", random::<u128>());
+        self.publish_under(&new_id(), &message, deadline).await
+    }
+
+    async fn publish_under(
+        &self,
+        id: &str,
+        message: &Message,
+        deadline: Instant,
+    ) -> Result<(), IngestError> {
         loop {
             let session =
                 self.session(deadline).await.inspect_err(|_| self.counters.failed.add(1))?;
-            match self.try_publish(&session, &message, &id, deadline).await {
+            match self.try_publish(&session, message, id, deadline).await {
                 Outcome::Done => return Ok(()),
                 Outcome::TooLarge => {
                     let (bytes, limit) = (message.payload.len(), session.max_payload);
