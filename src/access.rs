@@ -14,6 +14,7 @@ use jwt::JwtKeys;
 use ticket::Tickets;
 use token::Tokens;
 
+use crate::config::Secret;
 use crate::watched_file::{FileError, Reload};
 
 mod cors;
@@ -55,6 +56,8 @@ pub(crate) struct AccessSettings<'a> {
     pub(crate) cors_origins: &'a [Origin],
     /// The server speaks TLS.
     pub(crate) is_secure: bool,
+    /// For tickets and sessions that other hubs take as well.
+    pub(crate) ticket_key: Option<&'a Secret>,
 }
 
 /// A request for something, as far as it tells who sends it.
@@ -118,23 +121,24 @@ pub(crate) enum Denial {
 impl Access {
     /// A host asks who it is.
     pub(crate) fn host_decides() -> Self {
-        Self::with(Policy::HostDecides, Cors::default(), false)
+        Self::with(Policy::HostDecides, Cors::default(), Tickets::new(false, None))
     }
 
     /// Those who have one of these tokens, or one by one of these keys; if there are none, those on this machine.
     pub(crate) fn open(settings: &AccessSettings<'_>) -> Result<Self, FileError> {
-        let AccessSettings { tokens, jwt_keys, cors_origins, is_secure } = settings;
+        let AccessSettings { tokens, jwt_keys, cors_origins, is_secure, ticket_key } = settings;
         let policy = if tokens.is_empty() && jwt_keys.is_empty() {
             Policy::Local
         } else {
             let tokens = Arc::new(Tokens::new(tokens));
             Policy::Credentials { tokens, jwt_keys: JwtKeys::open(jwt_keys)? }
         };
-        Ok(Self::with(policy, Cors::new(cors_origins), *is_secure))
+        let tickets = Tickets::new(*is_secure, *ticket_key);
+        Ok(Self::with(policy, Cors::new(cors_origins), tickets))
     }
 
-    fn with(policy: Policy, cors: Cors, is_secure: bool) -> Self {
-        Self { policy, tickets: Arc::new(Tickets::new(is_secure)), cors }
+    fn with(policy: Policy, cors: Cors, tickets: Tickets) -> Self {
+        Self { policy, tickets: Arc::new(tickets), cors }
     }
 
     /// The files that it has read, to be looked at now and then.
@@ -306,8 +310,13 @@ mod tests {
     use super::*;
 
     fn with_tokens(tokens: &[TokenSettings]) -> Access {
-        let settings =
-            AccessSettings { tokens, jwt_keys: &[], cors_origins: &[], is_secure: false };
+        let settings = AccessSettings {
+            tokens,
+            jwt_keys: &[],
+            cors_origins: &[],
+            is_secure: false,
+            ticket_key: None,
+        };
         Access::open(&settings).unwrap()
     }
 

@@ -12,6 +12,7 @@ use crate::config::Settings;
 mod check;
 mod completions;
 mod harmless;
+mod health;
 mod hub_client;
 mod interrupts;
 mod live;
@@ -49,6 +50,8 @@ enum Command {
     Tail(tail::TailOptions),
     /// Watch the metrics of a hub, as a table
     Top(top::TopOptions),
+    /// Ask a hub whether it is ready, as a container's health check does
+    Health(health::HealthOptions),
     /// Load a server with subscribers and events; prove that all arrives, and tell what it costs
     Load(load::LoadOptions),
     /// Look whether settings are good, and tell what they would open to whom
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Send(options) => on_runtime(send::run(options)),
         Command::Tail(options) => on_runtime(tail::run(options)),
         Command::Top(options) => on_runtime(top::run(options)),
+        Command::Health(options) => on_runtime(health::run(options)),
         Command::Load(options) => on_runtime(load::run(options)),
         Command::Check(options) => check::run(&options),
         Command::Token(options) => token::run(&options),

@@ -11,8 +11,9 @@ use bytesize::ByteSize;
 use figment::Figment;
 use figment::providers::{Env, Serialized};
 use serde::{Deserialize, Serialize};
-use telemetry_hub_actors::{Clock, HubConfig, Value};
+use telemetry_hub_actors::{Clock, HubConfig, NatsConfig, Storage, Value};
 
+use nats::NatsStorage;
 use secret::Secrets;
 use toml_file::TomlFile;
 
@@ -25,6 +26,7 @@ use crate::server::{ConnectionLimits, ServerError, TlsFiles};
 use crate::watched_file::FileError;
 
 mod listen;
+mod nats;
 mod secret;
 mod time;
 mod toml_file;
@@ -44,6 +46,9 @@ fn is_something_else(name: &str) -> bool {
         || name.starts_with("service_")
         || name.starts_with("port_")
 }
+
+/// The least that a key for tickets may have (RFC 7518, section 3.2).
+const MIN_TICKET_KEY_BYTES: usize = 32;
 
 /// Where the hub listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
@@ -67,6 +72,7 @@ pub struct Settings {
     tls_key: PathBuf,
     tls_client_ca: PathBuf,
     webhook_keys: Secrets,
+    ticket_key: Secrets,
     drain_timeout: Time,
     head_timeout: Time,
     idle_timeout: Time,
@@ -96,6 +102,21 @@ pub struct Settings {
     max_event_types: usize,
     ping_interval: Time,
     retry: Time,
+    hub_name: String,
+    nats: Secrets,
+    nats_credentials: PathBuf,
+    nats_nkey: PathBuf,
+    nats_ca: PathBuf,
+    nats_client_certificate: PathBuf,
+    nats_client_key: PathBuf,
+    nats_prefix: String,
+    nats_stream: String,
+    nats_services: Vec<String>,
+    nats_storage: NatsStorage,
+    nats_replicas: usize,
+    nats_max_age: Time,
+    nats_max_bytes: ByteSize,
+    nats_patience: Time,
     #[serde(skip, default = "Clock::system")]
     clock: Clock,
 }
@@ -108,6 +129,7 @@ pub struct SettingsError(Box<figment::Error>);
 impl Default for Settings {
     fn default() -> Self {
         let (hub, limits) = (HubConfig::default(), Limits::default());
+        let nats = NatsConfig::default();
         let bytes = |bytes: usize| ByteSize::b(bytes as u64);
         Self {
             listen: DEFAULT_LISTEN,
@@ -120,6 +142,7 @@ impl Default for Settings {
             tls_key: PathBuf::new(),
             tls_client_ca: PathBuf::new(),
             webhook_keys: Secrets::default(),
+            ticket_key: Secrets::default(),
             drain_timeout: Time(Duration::from_secs(10)),
             head_timeout: Time(Duration::from_secs(30)),
             idle_timeout: Time(Duration::from_secs(300)),
@@ -149,6 +172,24 @@ impl Default for Settings {
             max_event_types: hub.max_event_types,
             ping_interval: Time(hub.ping_interval),
             retry: Time(hub.retry),
+            hub_name: String::new(),
+            nats: Secrets::default(),
+            nats_credentials: PathBuf::new(),
+            nats_nkey: PathBuf::new(),
+            nats_ca: PathBuf::new(),
+            nats_client_certificate: PathBuf::new(),
+            nats_client_key: PathBuf::new(),
+            nats_prefix: nats.prefix,
+            nats_stream: nats.stream,
+            nats_services: nats.services,
+            nats_storage: match nats.storage {
+                Storage::File => NatsStorage::File,
+                Storage::Memory => NatsStorage::Memory,
+            },
+            nats_replicas: nats.replicas,
+            nats_max_age: Time(nats.max_age),
+            nats_max_bytes: ByteSize::b(nats.max_bytes),
+            nats_patience: Time(nats.patience),
             clock: hub.clock,
         }
     }
@@ -191,6 +232,9 @@ impl Settings {
             ("idle_timeout", self.idle_timeout.0.is_zero()),
             ("write_timeout", self.write_timeout.0.is_zero()),
             ("stall_timeout", self.stall_timeout.0.is_zero()),
+            ("nats_max_age", self.nats_max_age.0.is_zero()),
+            ("nats_max_bytes", is_zero(self.nats_max_bytes)),
+            ("nats_patience", self.nats_patience.0.is_zero()),
         ];
         let mut hashes: Vec<_> = self.tokens.iter().map(|token| token.hash).collect();
         hashes.sort_unstable();
@@ -206,10 +250,24 @@ impl Settings {
             let error = format!("tokens: {:?} has {NEEDS_METRICS}", token.name);
             return Err(SettingsError(Box::new(error.into())));
         }
+        let is_good = |key: &Secret| key.as_str().len() >= MIN_TICKET_KEY_BYTES;
+        let is_bad = match &self.ticket_key.0[..] {
+            [] => false,
+            [key] => !is_good(key),
+            [_, _, ..] => true,
+        };
+        if is_bad {
+            let error =
+                format!("ticket_key must be one text of {MIN_TICKET_KEY_BYTES} bytes or more");
+            return Err(SettingsError(Box::new(error.into())));
+        }
         let tls = [&self.tls_certificate, &self.tls_key, &self.tls_client_ca];
         if self.tls().is_none() && tls.iter().any(|file| !file.as_os_str().is_empty()) {
             let error = "TLS needs both tls_certificate and tls_key";
             return Err(SettingsError(Box::new(error.to_owned().into())));
+        }
+        if let Err(error) = self.check_nats() {
+            return Err(SettingsError(Box::new(error.into())));
         }
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => {
@@ -265,6 +323,7 @@ impl Settings {
             jwt_keys: &self.jwt_keys,
             cors_origins: &self.cors_origins,
             is_secure: self.tls().is_some(),
+            ticket_key: self.ticket_key.0.first(),
         })
     }
 
@@ -472,6 +531,30 @@ mod tests {
                 let error = load().unwrap_err().to_string();
                 assert!(error.to_lowercase().contains("webhook_keys"), "{error}");
                 assert!(!error.contains("12345") && !error.contains("good"), "{error}");
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own test harness")]
+    fn a_key_for_tickets_is_one_and_long_and_never_shown() {
+        Jail::expect_with(|jail| {
+            let good = "0123456789abcdef0123456789abcdef";
+            for (written, is_good) in [
+                (good, true),
+                ("[]", true),
+                (&good[1..], false),
+                (&format!("[{good:?}, {good:?}]"), false),
+            ] {
+                jail.set_env("TELEMETRY_HUB_TICKET_KEY", written);
+                let told = match Settings::load(None, &json!({})) {
+                    Ok(settings) if is_good => format!("{settings:?}"),
+                    Err(error) if !is_good => error.to_string(),
+                    other => panic!("{written}: {other:?}"),
+                };
+                assert!(!told.contains("cdef"), "{told}");
+                assert!(told.contains("ticket_key"), "{told}");
             }
             Ok(())
         });

@@ -202,7 +202,7 @@ impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
         let later = Duration::from_secs(rand::random_range(RETRY_LATER));
         match error {
-            SubscribeError::ShuttingDown | SubscribeError::Failed => {
+            SubscribeError::ShuttingDown | SubscribeError::NotJoined | SubscribeError::Failed => {
                 Self::unavailable(error.to_string(), RETRY_SOON)
             }
             SubscribeError::TooMany { .. } | SubscribeError::TooManyIntervals { .. } => {
@@ -225,8 +225,11 @@ impl From<NoSuchSubscriber> for Problem {
 impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::QueueFull | IngestError::ShuttingDown => {
+            IngestError::QueueFull | IngestError::Unavailable | IngestError::ShuttingDown => {
                 Self::unavailable(error.to_string(), RETRY_SOON)
+            }
+            IngestError::EventTooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
             }
             IngestError::BatchTooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{error}; send smaller batches"))

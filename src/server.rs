@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use telemetry_hub_actors::{HubEnd, HubHandle, ShutdownError, StartError};
+use telemetry_hub_actors::{HubEnd, HubHandle, ShutdownError, StartError, TransportState};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
@@ -119,7 +119,10 @@ impl Server {
             None => Listeners::bind(&settings)?,
         };
         settings.check_exposed(listeners.exposed())?;
-        let hub = HubHandle::start(settings.hub()).await?;
+        let hub = match settings.nats(listeners.address) {
+            None => HubHandle::start(settings.hub()).await?,
+            Some(nats) => HubHandle::start_joined(settings.hub(), nats).await?,
+        };
         let service = HubService::with(&hub, &settings.routes(access));
         for series in [connection::REFUSED, connection::FAILED, connection::IDLE] {
             service.intake().count(series, 0);
@@ -135,6 +138,11 @@ impl Server {
     /// The addresses on which it takes OTLP besides, that for HTTP and that for gRPC; each takes both.
     pub fn otlp_addresses(&self) -> [Option<SocketAddr>; 2] {
         self.listeners.otlp_addresses()
+    }
+
+    /// Whether it is to be joined to other hubs.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.hub.transport() != TransportState::Alone
     }
 
     /// Whether everybody has to show a token.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
-use crate::event_log::{Backlog, EventBatch};
+use crate::event_log::{Backlog, EventBatch, Expired};
 use crate::filter_group::{Delivery, FilterGroup};
 use crate::hub_core::{CreditNote, HubCore};
 use crate::match_index::{Candidate, Router};
@@ -194,12 +194,25 @@ impl CollectorState {
     fn begin(&mut self) -> Option<FanOut> {
         let batch = self.core.log.next_unrouted()?;
         self.last_routed = Some(Instant::now());
+        if let Some(lost) = batch.lost {
+            self.tell_lost(lost, batch.position);
+        }
         let index = &self.core.groups.index;
         index.keep_up();
         let candidates = self.router.candidates(index, &batch).into_iter();
         let in_flight = InFlight::new(batch.events.len(), &self.core.in_flight);
         let credit = CreditNote::take(&self.core);
         Some(FanOut { batch, in_flight, credit, candidates, current: None })
+    }
+
+    /// Tells all who would have got it that something is gone: nobody knows whom it concerned.
+    fn tell_lost(&self, lost: Expired, position: u64) {
+        for group in self.core.groups.all() {
+            let members = group.members();
+            for member in members.values().filter(|member| member.wants(position)) {
+                member.subscriber.cast(SubscriberMessage::Lost(lost)).ok();
+            }
+        }
     }
 
     /// Sends the batch to the next few subscribers that have not got it yet.

@@ -23,6 +23,17 @@ pub enum IngestError {
         /// The size of the queue.
         limit: usize,
     },
+    /// An event is larger than the stream takes that joins this hub to others.
+    #[error("an event of {bytes} bytes, more than the {limit} that the stream of the hubs takes")]
+    EventTooLarge {
+        /// Its size as a message.
+        bytes: usize,
+        /// How large a message may be.
+        limit: usize,
+    },
+    /// The stream that joins this hub to others has not acknowledged in time what was sent. It may have got some or all of them.
+    #[error("the stream of the hubs has not acknowledged what was sent")]
+    Unavailable,
     /// The hub is going down, or gone.
     #[error("the hub is shutting down")]
     ShuttingDown,
@@ -57,6 +68,9 @@ pub enum SubscribeError {
         /// How many there may be.
         limit: usize,
     },
+    /// The hub has not joined the others yet: what comes into its log is old.
+    #[error("the hub has not joined the other hubs yet")]
+    NotJoined,
     /// The hub is going down, or gone.
     #[error("the hub is shutting down")]
     ShuttingDown,
@@ -72,6 +86,7 @@ impl SubscribeError {
             Self::TooManyFromAddress { .. } | Self::TooManyOfToken { .. } => true,
             Self::TooMany { .. }
             | Self::TooManyIntervals { .. }
+            | Self::NotJoined
             | Self::ShuttingDown
             | Self::Failed => false,
         }

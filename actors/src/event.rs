@@ -179,10 +179,19 @@ impl EventId {
 
     /// How long ago its event arrived, to a millisecond.
     pub(crate) fn age(self, now: Timestamp) -> Duration {
-        let [bytes @ .., _, _, _, _, _, _, _, _, _, _] = self.0.into_bytes();
-        let arrived = bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte));
         let now = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        Duration::from_millis(now.saturating_sub(arrived))
+        Duration::from_millis(now.saturating_sub(self.milliseconds()))
+    }
+
+    /// When its event arrived, in milliseconds since 1970.
+    pub(crate) fn milliseconds(self) -> u64 {
+        let [bytes @ .., _, _, _, _, _, _, _, _, _, _] = self.0.into_bytes();
+        bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte))
+    }
+
+    #[cfg(feature = "nats")]
+    pub(crate) fn to_u128(self) -> u128 {
+        self.0.as_u128()
     }
 }
 
@@ -210,7 +219,7 @@ impl Serialize for EventId {
 #[derive(Debug, PartialEq)]
 pub struct Event {
     pub(crate) id: EventId,
-    /// How many events this hub had accepted before this one.
+    /// Increases from event to event: how many the hub had accepted before this one or, joined to others, its place in their stream.
     pub(crate) offset: u64,
     pub(crate) size: usize,
     pub(crate) created_at: CreatedAt,

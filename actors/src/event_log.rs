@@ -22,6 +22,18 @@ pub(crate) struct EventBatch {
     /// Never empty.
     pub(crate) events: Vec<Arc<Event>>,
     pub(crate) bytes: usize,
+    /// What is gone that should have come right before them.
+    pub(crate) lost: Option<Expired>,
+}
+
+/// An event as it comes out of a stream that has given it its id and its place.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: EventId,
+    pub(crate) offset: u64,
+    pub(crate) arrived: Timestamp,
+    pub(crate) content: Content,
+    pub(crate) size: usize,
 }
 
 impl EventBatch {
@@ -56,6 +68,8 @@ struct LogState {
     /// The position after the last batch that it has begun to route.
     begun: u64,
     evicted_through: Option<EventId>,
+    /// What the next batch will tell as lost.
+    lost: Option<Expired>,
 }
 
 /// What the collector has still to route.
@@ -116,6 +130,7 @@ impl EventLog {
                 routed: 0,
                 begun: 0,
                 evicted_through: None,
+                lost: None,
             }),
         }
     }
@@ -131,14 +146,30 @@ impl EventLog {
             let id = state.ids.next(now);
             let created_at = content.created_at().unwrap_or(CreatedAt::new(now, 3));
             let event = Event { id, offset: state.next_offset, size, created_at, content };
-            state.last_id = id;
             state.next_offset += 1;
-            if state.open_bytes + size > self.batch_bytes {
-                state.seal();
-            }
-            state.open_bytes += size;
-            state.open.push(Arc::new(event));
+            state.push(event, self.batch_bytes);
         }
+    }
+
+    /// The last event that has come.
+    pub(crate) fn last_id(&self) -> EventId {
+        lock(&self.state).last_id
+    }
+
+    /// The event after which all that has come is here.
+    pub(crate) fn complete_from(&self) -> EventId {
+        lock(&self.state).complete_from()
+    }
+
+    /// The id of the event with this offset, if it is here.
+    pub(crate) fn id_at(&self, offset: u64) -> Option<EventId> {
+        let mut state = lock(&self.state);
+        state.seal();
+        let last_offset = |batch: &EventBatch| batch.events.last().map(|event| event.offset);
+        let index = state.batches.partition_point(|batch| last_offset(batch) < Some(offset));
+        let events = &state.batches.get(index)?.events;
+        let index = events.binary_search_by_key(&offset, |event| event.offset).ok()?;
+        Some(events[index].id)
     }
 
     /// The oldest batch that the collector has still to route. Closes the open batch.
@@ -242,7 +273,47 @@ impl EventLog {
     }
 }
 
+/// What a stream does that joins this hub to others.
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only a broker does that"))]
+impl EventLog {
+    /// Takes events that have their ids and their places. Both increase.
+    pub(crate) fn accept_arrivals(&self, arrivals: impl IntoIterator<Item = Arrival>) {
+        let mut state = lock(&self.state);
+        for Arrival { id, offset, arrived, content, size } in arrivals {
+            let created_at = content.created_at().unwrap_or(CreatedAt::new(arrived, 3));
+            state.push(Event { id, offset, size, created_at, content }, self.batch_bytes);
+        }
+    }
+
+    /// What will come first comes right after this event: all before it is not here, and may be asked for.
+    pub(crate) fn begin_after(&self, id: EventId) {
+        let mut state = lock(&self.state);
+        (state.first_id, state.last_id, state.evicted_through) = (id, id, Some(id));
+    }
+
+    /// Something is gone that should have come now: whoever watches is told before what comes next.
+    pub(crate) fn note_lost(&self, lost: Expired) {
+        let mut state = lock(&self.state);
+        state.seal();
+        state.lost = Some(lost);
+    }
+}
+
 impl LogState {
+    fn push(&mut self, event: Event, batch_bytes: usize) {
+        if self.open_bytes + event.size > batch_bytes {
+            self.seal();
+        }
+        self.last_id = event.id;
+        self.open_bytes += event.size;
+        self.open.push(Arc::new(event));
+    }
+
+    /// The event after which all is here.
+    fn complete_from(&self) -> EventId {
+        self.evicted_through.unwrap_or(self.first_id)
+    }
+
     fn seal(&mut self) {
         if self.open.is_empty() {
             return;
@@ -251,6 +322,7 @@ impl LogState {
             position: self.head,
             events: std::mem::take(&mut self.open),
             bytes: std::mem::take(&mut self.open_bytes),
+            lost: self.lost.take(),
         };
         self.head += 1;
         self.bytes += batch.bytes;
@@ -273,7 +345,7 @@ impl LogState {
 
     /// A client comes back with the last id it saw, from this hub or from the one that ran here before.
     fn start_after(&self, id: EventId) -> Start {
-        let complete_from = self.evicted_through.unwrap_or(self.first_id);
+        let complete_from = self.complete_from();
         let expired = if id > self.last_id {
             // Not of this log's making: what came after it cannot be told.
             Some(Expired { from: Some(id), to: None })

@@ -146,6 +146,11 @@ impl FilterGroups {
     pub(crate) fn len(&self) -> usize {
         self.groups.len()
     }
+
+    /// All groups that there are now.
+    pub(crate) fn all(&self) -> Vec<Arc<FilterGroup>> {
+        self.groups.iter().map(|group| Arc::clone(&group)).collect()
+    }
 }
 
 /// A place in a group. The last one to be dropped takes the group with it.

@@ -71,6 +71,8 @@ pub(crate) struct HubState {
     core: Arc<HubCore>,
     collector: ActorRef<crate::collector::CollectorMessage>,
     sweeper: ActorRef<SweeperMessage>,
+    /// What joins this hub to others, if anything does.
+    transport: Option<ActorCell>,
     subscribers: Register,
     samplers: HashMap<Duration, SamplerEntry>,
     restarts: VecDeque<Instant>,
@@ -97,6 +99,7 @@ enum Verdict {
     Nothing,
     RestartCollector,
     RestartSweeper,
+    RestartTransport,
     RestartSampler(Duration),
     Fail,
 }
@@ -113,10 +116,12 @@ impl Actor for Hub {
     ) -> Result<Self::State, ActorProcessingErr> {
         let collector = start_collector(&myself, &core).await?;
         let sweeper = start_sweeper(&myself, &core).await?;
+        let transport = start_transport(&myself, &core).await?;
         Ok(HubState {
             core,
             collector,
             sweeper,
+            transport,
             subscribers: Register::default(),
             samplers: HashMap::new(),
             restarts: VecDeque::new(),
@@ -185,6 +190,7 @@ impl Actor for Hub {
             Verdict::Nothing => Ok(()),
             Verdict::RestartCollector => state.restart_collector(&myself).await,
             Verdict::RestartSweeper => state.restart_sweeper(&myself).await,
+            Verdict::RestartTransport => state.restart_transport(&myself).await,
             Verdict::RestartSampler(interval) => state.restart_sampler(&myself, interval).await,
             Verdict::Fail => Err("its actors failed too often to go on".into()),
         }
@@ -197,6 +203,9 @@ impl HubState {
         myself: &ActorRef<HubMessage>,
         query: TraceQuery,
     ) -> Result<Subscription, SubscribeError> {
+        if self.core.broker().is_some_and(|broker| !broker.has_joined()) {
+            return Err(SubscribeError::NotJoined);
+        }
         let id = self.admit(&query.client)?;
         let expires = self.core.instant_of(query.expires);
         let filter = query.filter.canonical().into();
@@ -322,6 +331,8 @@ impl HubState {
             Verdict::RestartCollector
         } else if id == self.sweeper.get_id() {
             Verdict::RestartSweeper
+        } else if self.transport.as_ref().is_some_and(|transport| transport.get_id() == id) {
+            Verdict::RestartTransport
         } else {
             let of_child = |(_, entry): &(&Duration, &SamplerEntry)| entry.sampler.get_id() == id;
             match self.samplers.iter().find(of_child) {
@@ -357,6 +368,16 @@ impl HubState {
         self.core.counters.sweeper_restarts.add(1);
         self.sweeper = start_sweeper(myself, &self.core).await?;
         tracing::warn!("the sweeper was restarted");
+        Ok(())
+    }
+
+    async fn restart_transport(
+        &mut self,
+        myself: &ActorRef<HubMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        self.core.counters.transport_restarts.add(1);
+        self.transport = start_transport(myself, &self.core).await?;
+        tracing::warn!("the transport was restarted");
         Ok(())
     }
 
@@ -427,6 +448,16 @@ async fn start_sweeper(
     let (sweeper, _) =
         Sweeper::spawn_linked(None, Sweeper, Arc::clone(core), myself.get_cell()).await?;
     Ok(sweeper)
+}
+
+async fn start_transport(
+    myself: &ActorRef<HubMessage>,
+    core: &Arc<HubCore>,
+) -> Result<Option<ActorCell>, ractor::SpawnErr> {
+    match core.broker() {
+        Some(broker) => broker.start(myself, core).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn start_sampler(

@@ -64,6 +64,7 @@ mod subscription;
 mod sweeper;
 mod sync;
 mod timer;
+mod transport;
 mod turn;
 mod value;
 
@@ -99,6 +100,9 @@ pub use sse::{Bye, ByeReason, Gap, GapReason};
 pub use stats::{HubStats, SubscriptionStats};
 pub use subscriber::SubscriberId;
 pub use subscription::{Cutter, Delivered, MetricsSubscription, Subscription};
+pub use transport::TransportState;
+#[cfg(feature = "nats")]
+pub use transport::nats::{Identity, NatsConfig, Storage};
 pub use value::{Number, Object, SmolStr, ToSmolStr, Value};
 
 /// Locks, whoever panicked while holding it: nothing that these locks guard is ever left half changed.

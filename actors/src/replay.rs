@@ -1,13 +1,16 @@
 //! Replay: what the log still has of a subscriber's events, page by page as its client reads, and then the join with the
 //! live events, with neither a hole nor a double.
 //!
+//! What the log no longer has is read from the stream that joins this hub to others, if one does, up to where the log begins.
+//!
 //! While it replays, a subscriber gets nothing live: what is accepted meanwhile is in the log, ahead of it. The last page
 //! and the joining happen under the lock of the group's members, past which no batch can slip.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::event::EventId;
+use crate::event::{Event, EventId};
 use crate::event_log::{EventBatch, EventLog, Expired, Page};
 use crate::filter::Follow;
 use crate::filter_group::{FilterGroup, GroupHandle};
@@ -15,18 +18,29 @@ use crate::follow_set::FollowSet;
 use crate::hub_core::HubCore;
 use crate::matches::Matches;
 use crate::outbox::{Item, Outbox};
-use crate::query::Replay;
+use crate::query::{Replay, Since};
 use crate::sse::{Gap, GapReason};
 use crate::subscriber::{Member, SubscriberId};
+use crate::transport::{Archive, ArchivePage, Fetched};
 
 /// How much of the log one step reads: some 500 events, which one core filters in a fraction of a millisecond.
 const PAGE_BYTES: usize = 256 * 1024;
 
+/// How long to wait before the stream is asked again that could not be read.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long to wait for the log to come as far as its client was at another hub.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// The state of one subscriber's replay.
 #[derive(Debug)]
 pub(crate) struct Replayer {
+    /// Before the log: while it is there, or is being read, that comes first.
+    archive: Option<Source>,
     /// The next batch to read.
     position: u64,
+    /// What the archive has to begin with.
+    since: Option<Since>,
     /// Events up to this one are not sent. They may still tell what to follow.
     after: EventId,
     /// While the last `n` matching events are being looked for.
@@ -41,15 +55,30 @@ struct Search {
     last: usize,
     /// The position from which on events have come since the subscription was granted: they are sent, whatever `last` is.
     until: u64,
+    /// The last event that had come by then.
+    granted: EventId,
+    /// All up to this event has been looked at.
+    reached: EventId,
     /// The ids of the last `last + 1` matching events.
     found: VecDeque<EventId>,
 }
 
+/// What comes before the log.
+#[derive(Debug)]
+enum Source {
+    Idle(Box<dyn Archive>),
+    BeingRead,
+}
+
 /// How a replay goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Step {
     /// With the next step, at once.
     Again,
+    /// With the next step, after a while.
+    Later(Duration),
+    /// With what this brings.
+    Fetch(Box<dyn Archive>),
     /// When the client has read some.
     Wait,
     /// It is over; the subscriber has joined the live events.
@@ -63,21 +92,46 @@ impl Replayer {
         outbox: &Outbox,
         replay: Replay,
     ) -> Self {
-        let start = core.log.start(replay.since, core.config.clock.now());
-        if let Some(expired) = start.expired {
-            tell_expired(core, group, outbox, expired);
-        }
-        Self {
+        let now = core.config.clock.now();
+        let since = replay.since.map(|since| match since {
+            Since::Event(id) => Since::Event(own_id(core, id)),
+            Since::Ago(duration) => {
+                Since::Time(now.checked_sub(duration).unwrap_or(jiff::Timestamp::MIN))
+            }
+            Since::Time(_) => since,
+        });
+        let start = core.log.start(since, now);
+        let mut replayer = Self {
+            archive: None,
             position: first_position(&core.log, group, start.position),
+            since,
             after: start.after,
             search: replay.last.map(|last| Search {
                 last,
                 until: core.log.seal(),
+                granted: core.log.last_id(),
+                reached: start.after,
                 found: VecDeque::new(),
             }),
             follow: group.new_follow_set(),
             replayed: 0,
+        };
+        match (start.expired, since) {
+            (Some(_), Some(since)) if core.broker().is_some() => {
+                replayer.after = first_wanted(since);
+                if let Some(search) = &mut replayer.search {
+                    search.reached = replayer.after;
+                }
+                replayer.open_archive(core, since);
+            }
+            (Some(expired), _) => tell_expired(core, group, outbox, expired),
+            (None, _) => {}
         }
+        replayer
+    }
+
+    fn open_archive(&mut self, core: &HubCore, since: Since) {
+        self.archive = core.broker().map(|broker| Source::Idle(broker.archive(since)));
     }
 
     /// Reads a page. After the last one, calls `join` with the position from which the events are live.
@@ -88,13 +142,33 @@ impl Replayer {
         outbox: &Outbox,
         join: impl FnOnce(&mut BTreeMap<SubscriberId, Arc<Member>>, u64),
     ) -> Step {
+        match self.archive.take() {
+            Some(Source::Idle(archive))
+                if self.search.is_none() && !outbox.has_room_to_refill() =>
+            {
+                self.archive = Some(Source::Idle(archive));
+                return Step::Wait;
+            }
+            Some(Source::Idle(archive)) => {
+                self.archive = Some(Source::BeingRead);
+                return Step::Fetch(archive);
+            }
+            Some(Source::BeingRead) => {
+                self.archive = Some(Source::BeingRead);
+                return Step::Wait;
+            }
+            None => {}
+        }
         if self.search.is_some() {
-            return self.search_page(&core.log, group);
+            return self.search_page(core, group);
         }
         if !outbox.has_room_to_refill() {
             return Step::Wait;
         }
         let page = core.log.read(self.position, PAGE_BYTES);
+        if self.must_go_back(core, &page, self.after) {
+            return Step::Again;
+        }
         let is_last = page.is_last;
         self.send_page(page, core, group, outbox);
         if !is_last {
@@ -103,14 +177,105 @@ impl Replayer {
         let mut members = group.members();
         let _watch = group.watch();
         let page = core.log.read(self.position, PAGE_BYTES);
-        if !page.is_last {
+        if !page.is_last || self.must_go_back(core, &page, self.after) {
             return Step::Again;
+        }
+        if core.log.last_id() < self.after {
+            return Step::Later(LOOK_AGAIN);
         }
         self.send_page(page, core, group, outbox);
         group.adopt(&self.follow);
         outbox.push(Item::CaughtUp { replayed: self.replayed });
         join(&mut members, self.position);
         Step::Done
+    }
+
+    /// Whether something that the log has evicted is still to be had elsewhere. Then that comes next.
+    fn must_go_back(&mut self, core: &HubCore, page: &Page, reached: EventId) -> bool {
+        let is_behind = page.lost_through.is_some_and(|lost| lost > reached);
+        let is_there = core.broker().is_some_and(|broker| broker.number(reached).is_some());
+        if is_behind && is_there {
+            self.open_archive(core, Since::Event(reached));
+        }
+        is_behind && is_there
+    }
+
+    /// Goes on with what the archive has brought.
+    pub(crate) fn take_fetched(
+        &mut self,
+        archive: Box<dyn Archive>,
+        fetched: Fetched,
+        core: &HubCore,
+        group: &GroupHandle,
+        outbox: &Outbox,
+    ) -> Step {
+        self.archive = None;
+        match fetched {
+            Fetched::Page(ArchivePage { expired, events, through }) => {
+                if let Some(expired) = expired {
+                    tell_expired(core, group, outbox, expired);
+                    self.since = expired.to.map(Since::Event);
+                }
+                self.take_old(&events, group, outbox);
+                if log_begins(core).is_some_and(|begin| begin <= through) {
+                    self.enter_log(core, group);
+                } else {
+                    self.archive = Some(Source::Idle(archive));
+                }
+            }
+            Fetched::End { through } => {
+                if log_begins(core).is_some_and(|begin| Some(begin) > through) {
+                    let (from, to) = (Some(self.after), Some(core.log.complete_from()));
+                    tell_expired(core, group, outbox, Expired { from, to });
+                }
+                self.enter_log(core, group);
+            }
+            Fetched::Foreign => {
+                let start = core.log.start(self.since, core.config.clock.now());
+                if let Some(expired) = start.expired {
+                    tell_expired(core, group, outbox, expired);
+                }
+                (self.after, self.since) = (start.after, None);
+                self.position = first_position(&core.log, group, start.position);
+            }
+            Fetched::Failed => {
+                self.archive = Some(Source::Idle(archive));
+                return Step::Later(ASK_AGAIN);
+            }
+        }
+        Step::Again
+    }
+
+    /// Sends old events, or looks through them.
+    fn take_old(&mut self, events: &[Arc<Event>], group: &GroupHandle, outbox: &Outbox) {
+        let mut wanted = group.select_old(&mut self.follow, events);
+        wanted.retain(|event| event.id > self.after);
+        match &mut self.search {
+            Some(search) => {
+                wanted.retain(|event| event.id <= search.granted);
+                wanted.iter().for_each(|event| search.note(event.id));
+                search.reached = events.last().map_or(search.reached, |last| last.id);
+            }
+            None => {
+                let matches = Matches::new(wanted, None);
+                self.replayed += matches.count();
+                outbox.push_replayed(Arc::new(matches));
+                self.after = events.last().map_or(self.after, |last| last.id.max(self.after));
+            }
+        }
+    }
+
+    /// Goes on in the log: all before it has been read.
+    fn enter_log(&mut self, core: &HubCore, group: &GroupHandle) {
+        let complete_from = core.log.complete_from();
+        if let Some(search) = &mut self.search {
+            search.reached = search.reached.max(complete_from);
+            self.position = core.log.tail();
+            return;
+        }
+        self.after = self.after.max(complete_from);
+        let position = core.log.position_after(self.after);
+        self.position = first_position(&core.log, group, position);
     }
 
     fn send_page(&mut self, page: Page, core: &HubCore, group: &FilterGroup, outbox: &Outbox) {
@@ -120,6 +285,9 @@ impl Replayer {
             self.after = lost;
         }
         for batch in page.batches {
+            if let Some(lost) = batch.lost.filter(|lost| lost.to.is_none_or(|to| to > self.after)) {
+                tell_expired(core, group, outbox, lost);
+            }
             let mut events = group.select_old(&mut self.follow, &batch.events);
             events.retain(|event| event.id > self.after);
             let matches = Matches::new(events, None);
@@ -131,8 +299,13 @@ impl Replayer {
     }
 
     /// Looks through a page for the last matching events. After the last one, the sending begins.
-    fn search_page(&mut self, log: &EventLog, group: &GroupHandle) -> Step {
+    fn search_page(&mut self, core: &HubCore, group: &GroupHandle) -> Step {
+        let log = &core.log;
         let page = log.read(self.position, PAGE_BYTES);
+        let reached = self.search.as_ref().map_or(self.after, |search| search.reached);
+        if self.must_go_back(core, &page, reached) {
+            return Step::Again;
+        }
         let until = self.search.as_ref().map_or(0, |search| search.until);
         for batch in page.batches.iter().filter(|batch| batch.position < until) {
             self.search_batch(batch, group);
@@ -145,22 +318,53 @@ impl Replayer {
             self.after = search.boundary().unwrap_or(self.after);
             self.position = first_position(log, group, log.position_after(self.after));
             self.follow = group.new_follow_set();
+            self.return_to_archive(core, search.boundary());
         }
         Step::Again
+    }
+
+    /// What was found may begin before the log does.
+    fn return_to_archive(&mut self, core: &HubCore, boundary: Option<EventId>) {
+        let since = boundary.map(Since::Event).or(self.since);
+        if let Some(since) = since.filter(|_| self.after < core.log.complete_from()) {
+            self.open_archive(core, since);
+        }
     }
 
     fn search_batch(&mut self, batch: &EventBatch, group: &FilterGroup) {
         let events = group.select_old(&mut self.follow, &batch.events);
         self.position = batch.position + 1;
         if let Some(search) = &mut self.search {
-            let wanted = events.iter().map(|event| event.id).filter(|id| *id > self.after);
-            wanted.for_each(|id| search.note(id));
+            let wanted = events.iter().map(|event| event.id).filter(|id| *id > search.reached);
+            let wanted: Vec<_> = wanted.collect();
+            wanted.into_iter().for_each(|id| search.note(id));
+            search.reached = search.reached.max(batch.last_id());
         }
     }
 }
 
+/// The log's own id of an event that another hub may know by a slightly different one.
+fn own_id(core: &HubCore, id: EventId) -> EventId {
+    let number = core.broker().and_then(|broker| broker.number(id));
+    number.and_then(|number| core.log.id_at(number)).unwrap_or(id)
+}
+
+/// The number, in the stream that joins this hub to others, of the event after which the log has all.
+fn log_begins(core: &HubCore) -> Option<u64> {
+    core.broker()?.number(core.log.complete_from())
+}
+
+/// The id after which something is wanted.
+fn first_wanted(since: Since) -> EventId {
+    match since {
+        Since::Event(id) => id,
+        Since::Time(time) => EventId::first_at(time),
+        Since::Ago(_) => unreachable!("it has been made a time"),
+    }
+}
+
 /// That the log does not have all that was asked for. Who may not see all events is told the id of none that may be another's.
-fn tell_expired(core: &HubCore, group: &FilterGroup, outbox: &Outbox, expired: Expired) {
+pub(crate) fn tell_expired(core: &HubCore, group: &FilterGroup, outbox: &Outbox, expired: Expired) {
     let Expired { from, to } = expired;
     let to = to.filter(|_| !group.filter().is_limited());
     outbox.push(Item::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }));
@@ -190,36 +394,4 @@ fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::HubConfig;
-    use crate::event::{Content, NewEvent};
-    use crate::query::TraceQuery;
-
-    #[test]
-    fn a_search_ends_though_all_that_it_looks_through_is_evicted() {
-        let core = HubCore::new(HubConfig {
-            replay_bytes: 4 * PAGE_BYTES,
-            batch_bytes: PAGE_BYTES / 10,
-            ..HubConfig::default()
-        });
-        let fill = || {
-            for _ in 0..6 * PAGE_BYTES / 1000 {
-                core.log
-                    .accept([(Content::Given(NewEvent::new("a")), 1000)], jiff::Timestamp::now());
-                if let Some(batch) = core.log.next_unrouted() {
-                    core.log.mark_routed(&batch);
-                }
-            }
-        };
-        fill();
-        let query = TraceQuery::parse("type=a&replay=10", None).unwrap();
-        let group = core.groups.join(query.filter);
-        let outbox = Outbox::new(&core.config, Arc::clone(&core.counters));
-        let mut replayer = Replayer::new(&core, &group, &outbox, query.replay.unwrap());
-        let mut step = || replayer.step(&core, &group, &outbox, |_, _| {});
-        assert_eq!(step(), Step::Again);
-        fill();
-        assert!((0..100).any(|_| step() == Step::Done));
-    }
-}
+mod tests;

@@ -24,6 +24,8 @@ pub(crate) struct HubCounters {
     pub(crate) received: Count,
     pub(crate) refused: Count,
     pub(crate) dropped: Count,
+    /// Measurements that were not taken to the stream of the hubs.
+    pub(crate) measurements_refused: Count,
     pub(crate) delivered: Count,
     pub(crate) missed: Count,
     pub(crate) subscribers_refused: Count,
@@ -35,6 +37,7 @@ pub(crate) struct HubCounters {
     pub(crate) collector_restarts: Count,
     pub(crate) sampler_restarts: Count,
     pub(crate) sweeper_restarts: Count,
+    pub(crate) transport_restarts: Count,
     pub(crate) subscriber_failures: Count,
 }
 
@@ -75,6 +78,8 @@ pub struct HubStats {
     pub sampler_restarts: u64,
     /// How often the sweeper, which fills silence with pings, was restarted.
     pub sweeper_restarts: u64,
+    /// How often the actor that joins this hub to others was restarted.
+    pub transport_restarts: u64,
     /// How many subscribers failed or were killed.
     pub subscriber_failures: u64,
 }

@@ -13,13 +13,16 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::event_log::Expired;
 use crate::filter_group::{Delivery, GroupHandle};
 use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
 use crate::outbox::{Offer, Outbox};
 use crate::query::{MaxRate, Replay};
 use crate::rate_limit::{RateLimit, Thinned};
-use crate::replay::{Replayer, Step};
+use crate::replay::{Replayer, Step, tell_expired};
 use crate::sse::{self, Bye, ByeReason};
+use crate::timer::Timer;
+use crate::transport::{Archive, Fetched};
 
 #[derive(Debug)]
 pub(crate) enum SubscriberMessage {
@@ -27,6 +30,10 @@ pub(crate) enum SubscriberMessage {
     Deliver { delivery: Arc<Delivery>, credit: Arc<CreditNote> },
     /// Queues the next page of a replay, and joins the live events after the last.
     Replay,
+    /// Goes on with a replay by what was fetched for it.
+    Fetched(Box<dyn Archive>, Fetched),
+    /// Says that something is gone that should have come now.
+    Lost(Expired),
     /// Says why the stream ends, after all that is queued.
     Close(ByeReason),
     /// Ends the stream of a client that does not read: what is queued is missed.
@@ -94,6 +101,8 @@ pub(crate) struct SubscriberState {
     outbox: Arc<Outbox>,
     /// Until the replay is over.
     replayer: Option<Replayer>,
+    /// When a replay goes on that waits for something else than its client.
+    timer: Option<Timer>,
     /// Holds for what is live.
     rate_limit: Option<RateLimit>,
     /// Why the stream ends once the replay is over.
@@ -140,14 +149,17 @@ impl Actor for Subscriber {
                     Delivered::Stalled => state.cut(),
                 }
             }
-            SubscriberMessage::Replay => match state.replay(&myself) {
-                Step::Again => {
-                    // A long replay gives the others their turn after each page.
-                    tokio::task::yield_now().await;
-                    myself.cast(SubscriberMessage::Replay)?;
-                }
-                Step::Wait | Step::Done => {}
-            },
+            SubscriberMessage::Replay => {
+                let step = state.replay(&myself);
+                state.go_on(&myself, step).await?;
+            }
+            SubscriberMessage::Fetched(archive, fetched) => {
+                let step = state.take_fetched(archive, fetched);
+                state.go_on(&myself, step).await?;
+            }
+            SubscriberMessage::Lost(lost) => {
+                tell_expired(&state.core, &state.group, &state.outbox, lost);
+            }
             SubscriberMessage::Close(reason) => state.close(reason),
             SubscriberMessage::Cut => state.cut(),
             #[cfg(feature = "fault-injection")]
@@ -164,7 +176,55 @@ impl SubscriberState {
         outbox.set_replaying(replayer.is_some());
         let count = SubscriberCount::take(&core);
         let rate_limit = max_rate.map(RateLimit::new);
-        Self { id, core, group, outbox, replayer, rate_limit, closing: None, _count: count }
+        Self {
+            id,
+            core,
+            group,
+            outbox,
+            replayer,
+            timer: None,
+            rate_limit,
+            closing: None,
+            _count: count,
+        }
+    }
+
+    /// Sees to it that a replay goes on.
+    async fn go_on(
+        &mut self,
+        myself: &ActorRef<SubscriberMessage>,
+        step: Step,
+    ) -> Result<(), ActorProcessingErr> {
+        match step {
+            Step::Again => {
+                // A long replay gives the others their turn after each page.
+                tokio::task::yield_now().await;
+                myself.cast(SubscriberMessage::Replay)?;
+            }
+            Step::Fetch(archive) => {
+                let myself = myself.clone();
+                // Ends by itself, soon; if the subscriber has, nobody wants to know.
+                tokio::spawn(async move {
+                    let (archive, fetched) = archive.next_page().await;
+                    myself.cast(SubscriberMessage::Fetched(archive, fetched)).ok();
+                });
+            }
+            Step::Later(delay) => {
+                self.timer = Some(Timer::start(delay, myself, || SubscriberMessage::Replay));
+            }
+            Step::Wait | Step::Done => {}
+        }
+        Ok(())
+    }
+
+    fn take_fetched(&mut self, archive: Box<dyn Archive>, fetched: Fetched) -> Step {
+        match &mut self.replayer {
+            Some(replayer) => {
+                replayer.take_fetched(archive, fetched, &self.core, &self.group, &self.outbox)
+            }
+            // It was ended meanwhile.
+            None => Step::Done,
+        }
     }
 
     /// From now on gets what is accepted from now on.
@@ -198,7 +258,7 @@ impl SubscriberState {
         let step = replayer.step(&self.core, &self.group, &self.outbox, |members, position| {
             members.insert(self.id, Arc::new(Member::new(myself.clone(), position)));
         });
-        if step == Step::Done {
+        if matches!(step, Step::Done) {
             self.replayer = None;
             self.outbox.set_replaying(false);
             if let Some(reason) = self.closing.take() {

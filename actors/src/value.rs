@@ -203,6 +203,15 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_map(ValueVisitor)? {
+            Value::Object(object) => Ok(object),
+            other => Err(serde::de::Error::custom(format_args!("not {}", other.kind()))),
+        }
+    }
+}
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {

@@ -179,15 +179,14 @@ enum Unverified {
 
 impl JwtKey {
     /// A key that only this process has, for what it gives to browsers.
-    pub(super) fn own(audience: &str) -> (EncodingKey, Self) {
-        let secret: [u8; 32] = rand::random();
+    pub(super) fn own(audience: &str, secret: &[u8; 32]) -> (EncodingKey, Self) {
         let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);
         validation.leeway = 0;
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "aud"]);
-        let (issuer, key) = (String::new(), DecodingKey::from_secret(&secret));
+        let (issuer, key) = (String::new(), DecodingKey::from_secret(secret));
         let key = Self { issuer, key_id: None, key, validation };
-        (EncodingKey::from_secret(&secret), key)
+        (EncodingKey::from_secret(secret), key)
     }
 
     /// What a bearer is called: another issuer's of the same name is somebody else.

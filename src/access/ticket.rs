@@ -1,7 +1,7 @@
 //! What a browser can show in place of a token, as its `EventSource` sends no headers of anybody's choosing: a ticket in the URL,
 //! which is good for a minute, and after it a session in a cookie, so that the browser's own reconnects outlive the ticket.
 //!
-//! Both are JWTs by a key that only this process has. Each is good for the one signal that it was made for, and grants no more than the
+//! Both are JWTs by keys that only this process has, unless the settings name one for several hubs behind one address. Each is good for the one signal that it was made for, and grants no more than the
 //! token with which the ticket was asked for. A ticket begins one session: who finds it in a log, and is quick, gets a stream and no more.
 
 use std::collections::{HashSet, VecDeque};
@@ -9,14 +9,17 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use jsonwebtoken::EncodingKey;
+use sha2::Sha256;
 use warp::http::HeaderMap;
 use warp::http::header::{COOKIE, HeaderValue};
 
 use super::jwt::{Claims, JwtKey};
 use super::token::TokenHash;
 use super::{Grant, Scope, Scopes};
+use crate::config::Secret;
 
 /// How long a ticket is good: it is checked when the stream opens.
 const TICKET_LIFE: Duration = Duration::from_secs(60);
@@ -30,7 +33,7 @@ const MAX_COOKIES: usize = 4;
 /// How many tickets are remembered that have begun a session. With more than that in a minute, further ones begin none.
 const MAX_USED: usize = 10_000;
 
-/// The keys of this process, for its tickets and its sessions.
+/// The keys for tickets and for sessions.
 pub(super) struct Tickets {
     tickets: Own,
     sessions: Own,
@@ -54,8 +57,9 @@ struct Own {
 }
 
 impl Tickets {
-    pub(super) fn new(is_secure: bool) -> Self {
-        let (tickets, sessions) = (Own::new("ticket"), Own::new("session"));
+    /// By a key that others have as well, or by none.
+    pub(super) fn new(is_secure: bool, key: Option<&Secret>) -> Self {
+        let (tickets, sessions) = (Own::new("ticket", key), Own::new("session", key));
         Self { tickets, sessions, used: Mutex::default(), is_secure }
     }
 
@@ -141,14 +145,27 @@ impl Used {
 }
 
 impl Own {
-    fn new(audience: &'static str) -> Self {
-        let (encoding, decoding) = JwtKey::own(audience);
+    fn new(audience: &'static str, key: Option<&Secret>) -> Self {
+        let secret = match key {
+            Some(key) => derived(key, audience),
+            None => rand::random(),
+        };
+        let (encoding, decoding) = JwtKey::own(audience, &secret);
         Self { audience, encoding, decoding }
     }
 
     fn sign(&self, grant: &Grant, exp: Timestamp) -> String {
         Claims::of(grant, self.audience, exp).sign(&self.encoding)
     }
+}
+
+/// A key for one purpose, which tells nothing of that for another.
+fn derived(key: &Secret, audience: &str) -> [u8; 32] {
+    let key = Hmac::<Sha256>::new_from_slice(key.as_str().as_bytes());
+    let mut hmac = key.expect("an HMAC takes keys of any length");
+    hmac.update(b"telemetry-hub ");
+    hmac.update(audience.as_bytes());
+    hmac.finalize().into_bytes().into()
 }
 
 impl fmt::Debug for Tickets {

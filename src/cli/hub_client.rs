@@ -74,7 +74,8 @@ impl HubUrl {
         }
     }
 
-    fn is_on_this_host(&self) -> bool {
+    /// Whether it can be nowhere else than on this machine.
+    pub(super) fn is_on_this_host(&self) -> bool {
         let host = self.0.host_str().unwrap_or_default();
         let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())

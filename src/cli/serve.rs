@@ -52,6 +52,11 @@ pub(super) struct ServeOptions {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_key: Option<PathBuf>,
+    /// A server of NATS through which this hub is joined to others: nats://HOST:4222, or tls://…; several times, or with commas:
+    /// any of these. Then what one hub accepts, each of them shows
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nats: Vec<Secret>,
     /// How long the end may take, from SIGTERM or Ctrl-C on [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,12 +128,23 @@ fn welcome(server: &Server) -> String {
         version = env!("CARGO_PKG_VERSION"),
         otlp = otlp_addresses(server),
     );
+    if server.is_joined() {
+        text.push_str(&format!("  hubs     {}\n\n", joined(server.hub().services())));
+    }
     if server.asks_for_tokens() {
         text.push_str(
             "  Every request needs a token: -H \"Authorization: Bearer $TELEMETRY_HUB_TOKEN\"\n\n",
         );
     }
     text
+}
+
+/// What it has in common with other hubs.
+fn joined(services: &[String]) -> String {
+    match services {
+        [] => "joined by NATS: each of them shows what any of them accepts".to_owned(),
+        some => format!("joined by NATS: this one shows the services {} alone", some.join(", ")),
+    }
 }
 
 /// Where exporters of OpenTelemetry find the hub.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telemetry_hub_actors::HubHandle;
+use telemetry_hub_actors::{HubHandle, TransportState};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::{Filter, Reply};
@@ -24,10 +24,19 @@ pub(crate) fn healthz(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
 
 pub(crate) fn readyz(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
     let route = with_hub(hub).map(|hub: HubHandle| {
-        if hub.is_ready() {
-            reply::json(&json!({"status": "ready"}))
-        } else {
-            unavailable("the hub is shutting down".to_owned())
+        if !hub.is_ready() {
+            return unavailable("the hub is shutting down".to_owned());
+        }
+        match hub.transport() {
+            TransportState::Alone | TransportState::Joined if hub.services().is_empty() => {
+                reply::json(&json!({"status": "ready"}))
+            }
+            TransportState::Alone | TransportState::Joined => {
+                reply::json(&json!({"status": "ready", "services": hub.services()}))
+            }
+            apart @ (TransportState::Joining { .. } | TransportState::Apart { .. }) => {
+                unavailable(apart.to_string())
+            }
         }
     });
     readable(warp::path!("readyz").boxed(), route.boxed())

@@ -162,6 +162,32 @@ async fn a_session_outlives_the_ticket_for_the_page_that_had_it() {
     server.stop().await.unwrap();
 }
 
+/// Several hubs behind one address: the next request may come to another.
+#[tokio::test]
+async fn hubs_with_one_key_take_one_anothers_tickets_and_sessions() {
+    let hub = async |key: &str| {
+        let tokens = [known("all", &["traces", "metrics"], &json!({}))];
+        TestServer::with(json!({"tokens": tokens, "ticket_key": key})).await
+    };
+    let key = "one key for all of these hubs, which nobody else has";
+    let (one, two) = (hub(key).await, hub(key).await);
+    let stranger = hub("another key, as long as that of these hubs is").await;
+    let good = ticket(&one, TRACING_TOKEN, "all").await;
+    let query = format!("token={good}");
+    let answer = open(&two, TRACES, &query, &[]).await;
+    assert_eq!(answer.status(), 200);
+    let (session, _) = cookie(answer.headers());
+    for (server, expected) in [(&one, 200), (&two, 200), (&stranger, 401)] {
+        assert_eq!(open(server, TRACES, &query, &[]).await.status(), expected);
+        let again = open(server, TRACES, "", &[("cookie", &session)]).await;
+        assert_eq!(again.status(), expected);
+    }
+    // What is made for one purpose or signal is good for no other there, either.
+    assert_eq!(open(&one, METRICS, &query, &[]).await.status(), 403);
+    let as_session = format!("telemetry-hub-traces={good}");
+    assert_eq!(open(&one, TRACES, "", &[("cookie", &as_session)]).await.status(), 401);
+}
+
 #[tokio::test]
 async fn a_ticket_can_be_asked_for_that_begins_no_session() {
     let server = hub().await;

@@ -306,7 +306,7 @@ impl World {
     ) -> (Arc<EventBatch>, Vec<Candidate>) {
         let offsets = self.events.len() as u64..;
         let events: Vec<_> = offsets.zip(events).map(|(at, json)| event(json, at)).collect();
-        let batch = Arc::new(EventBatch { position: 0, events, bytes: 1 });
+        let batch = Arc::new(EventBatch { position: 0, events, bytes: 1, lost: None });
         let candidates = self.router.candidates(&self.groups.index, &batch);
         meanwhile(self);
         self.events.extend(batch.events.iter().cloned());

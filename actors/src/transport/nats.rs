@@ -1,0 +1,383 @@
+//! Hubs joined by NATS: what one accepts goes into a JetStream stream, which all of them read.
+//!
+//! [`Link`] is what outlives the actor that owns the connection ([`NatsTransport`]): how far this hub has read, what it has still to
+//! publish, whether it is joined. Whoever brings events publishes them from where they stand and waits for the stream's
+//! acknowledgement; the actor reads the stream into the log.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+
+use actor::NatsTransport;
+use archive::StreamArchive;
+use connection::Reason;
+use hub_series::Others;
+use place::StreamIds;
+use publish::Pending;
+
+use super::{Archive, Broker, TransportState};
+use crate::error::IngestError;
+use crate::event::{Content, EventId, NewEvent};
+use crate::hub::HubMessage;
+use crate::hub_core::HubCore;
+use crate::lock;
+use crate::measurement::Measurement;
+use crate::metric_store::Sample;
+use crate::query::Since;
+use crate::stats::Count;
+
+mod actor;
+mod archive;
+mod connection;
+mod feed;
+mod hub_series;
+mod measurements;
+pub(crate) mod place;
+mod publish;
+mod subject;
+mod wire;
+
+/// How many replays read the stream at once; the others wait for their turn.
+const READERS: usize = 16;
+
+/// For how long a complaint explains what fails: longer than a question may go unanswered.
+const COMPLAINT_LASTS: Duration = Duration::from_secs(10);
+
+/// How a hub is joined to others.
+#[derive(Debug, Clone)]
+pub struct NatsConfig {
+    /// Servers of one NATS cluster: `nats://host:4222`, or `tls://…`. Others of the cluster are found by themselves.
+    pub servers: Vec<String>,
+    /// What this hub is called: in the server's lists, and in the attribute `hub` of its own series. No two hubs have one name.
+    pub hub_name: String,
+    /// What the subjects of all messages begin with.
+    pub prefix: String,
+    /// The name of the JetStream stream. It is created if it is not there.
+    pub stream: String,
+    /// The services (`service.name`) whose telemetry this hub reads; all, if none is named. What it accepts goes to the stream in any case.
+    pub services: Vec<String>,
+    /// By what the hub is known to the servers, if not by what stands in their addresses.
+    pub identity: Identity,
+    /// Certificates (PEM) of the authorities that vouch for the servers, if not those of the system.
+    pub ca: Option<PathBuf>,
+    /// A certificate and its key (PEM) by which the hub shows itself to the servers.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Of a stream that is created: where it is kept.
+    pub storage: Storage,
+    /// Of a stream that is created: on how many servers.
+    pub replicas: usize,
+    /// Of a stream that is created: how old a message may become.
+    pub max_age: Duration,
+    /// Of a stream that is created: how large it may become. The oldest messages go.
+    pub max_bytes: u64,
+    /// How long [`ingest`](crate::HubHandle::ingest) waits for the stream before it fails: long enough for another server to take over,
+    /// shorter than a publisher's own timeout.
+    pub patience: Duration,
+}
+
+/// By what a hub is known to NATS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// By what stands in the servers' addresses, if by anything.
+    Address,
+    /// By a credentials file: a user's JWT and the seed of its nkey.
+    Credentials(PathBuf),
+    /// By the seed of an nkey, in a file.
+    Nkey(PathBuf),
+}
+
+/// Where a stream is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "JetStream's own names")]
+pub enum Storage {
+    File,
+    Memory,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            hub_name: "telemetry-hub".to_owned(),
+            prefix: "telemetry".to_owned(),
+            stream: "TELEMETRY".to_owned(),
+            services: Vec::new(),
+            identity: Identity::Address,
+            ca: None,
+            certificate: None,
+            storage: Storage::File,
+            replicas: 1,
+            max_age: Duration::from_secs(24 * 3600),
+            max_bytes: 1 << 30,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a hub has in common with NATS, whichever actor looks after it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    config: NatsConfig,
+    status: watch::Sender<Status>,
+    progress: watch::Sender<Progress>,
+    /// The greatest sequence number that this hub was given for what it published.
+    acknowledged: Mutex<u64>,
+    /// One permit for each byte that may still be on its way to the stream.
+    room: Semaphore,
+    room_bytes: usize,
+    /// What nobody waits for, the oldest first, each with its size.
+    offered: Mutex<VecDeque<(Content, usize)>>,
+    offered_measurements: Mutex<VecDeque<(Measurement, usize)>>,
+    /// What of that has been made messages, which have their ids.
+    pending: Mutex<VecDeque<Pending>>,
+    /// What other hubs tell of themselves.
+    others: Mutex<Others>,
+    /// The actor has something to look at.
+    wake: Notify,
+    readers: Arc<Semaphore>,
+    /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
+    complaint: Mutex<Option<(Instant, String)>>,
+    counters: LinkCounters,
+}
+
+#[derive(Debug, Default)]
+struct LinkCounters {
+    published: Count,
+    repeated: Count,
+    failed: Count,
+    received: Count,
+    redelivered: Count,
+    disconnects: Count,
+    holes: Count,
+    unreadable: Count,
+}
+
+#[derive(Debug, Clone)]
+struct Status {
+    state: TransportState,
+    has_joined: bool,
+    /// There is one while the stream can be reached.
+    session: Option<Session>,
+}
+
+/// A connection on which the stream was found.
+#[derive(Debug, Clone)]
+struct Session {
+    context: Context,
+    ids: StreamIds,
+    /// How large a message's payload may be.
+    max_payload: usize,
+}
+
+/// How far this hub has read the stream.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Of which stream; none before the first message.
+    ids: Option<StreamIds>,
+    /// The last message that is in the log.
+    sequence: u64,
+    /// The time in the last id: no later one has less.
+    milliseconds: u64,
+    /// How many messages the stream had then that this hub had not read.
+    lag: u64,
+}
+
+impl Link {
+    /// A link that takes no more than so many bytes on their way to the stream.
+    pub(crate) fn new(config: NatsConfig, room_bytes: usize) -> Self {
+        let state = TransportState::Joining { reason: "connecting to NATS".to_owned() };
+        let room_bytes = room_bytes.min(u32::MAX as usize);
+        Self {
+            config,
+            status: watch::Sender::new(Status { state, has_joined: false, session: None }),
+            progress: watch::Sender::default(),
+            acknowledged: Mutex::new(0),
+            room: Semaphore::new(room_bytes),
+            room_bytes,
+            offered: Mutex::default(),
+            offered_measurements: Mutex::default(),
+            pending: Mutex::default(),
+            others: Mutex::default(),
+            wake: Notify::new(),
+            readers: Arc::new(Semaphore::new(READERS)),
+            complaint: Mutex::default(),
+            counters: LinkCounters::default(),
+        }
+    }
+
+    /// The greatest sequence number that the stream has acknowledged to this hub.
+    fn acknowledged(&self) -> u64 {
+        *lock(&self.acknowledged)
+    }
+
+    /// Whether it reads all of the stream.
+    fn reads_all(&self) -> bool {
+        self.config.services.is_empty()
+    }
+
+    fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    /// The stream cannot be reached.
+    fn part(&self, mut reason: String) {
+        if let Some((at, complaint)) = &*lock(&self.complaint)
+            && at.elapsed() < COMPLAINT_LASTS
+        {
+            reason = format!("{reason}; NATS says: {complaint}");
+        }
+        self.status.send_modify(|status| {
+            if status.session.take().is_some() {
+                tracing::warn!(reason, "cut off from the other hubs");
+            }
+            status.state = if status.has_joined {
+                TransportState::Apart { reason }
+            } else {
+                TransportState::Joining { reason }
+            };
+        });
+    }
+
+    /// Fails if the connection has broken: however it comes back, what was read by it may not.
+    fn check_connected(&self) -> Result<(), Reason> {
+        let is_connected = self.status.borrow().session.is_some();
+        is_connected.then_some(()).ok_or_else(|| "the connection to NATS is broken".to_owned())
+    }
+
+    /// The stream can be reached.
+    fn meet(&self, session: Session) {
+        self.status.send_modify(|status| {
+            status.session = Some(session);
+            let reason = "reading what came before".to_owned();
+            status.state = if status.has_joined {
+                TransportState::Apart { reason }
+            } else {
+                TransportState::Joining { reason }
+            };
+        });
+    }
+
+    /// All that was in the stream has been read.
+    fn join(&self) {
+        self.status.send_if_modified(|status| {
+            let is_news = status.session.is_some() && status.state != TransportState::Joined;
+            if is_news {
+                tracing::info!("joined to the other hubs");
+                (status.state, status.has_joined) = (TransportState::Joined, true);
+            }
+            is_news
+        });
+    }
+
+    /// Waits for the stream to be within reach.
+    async fn session(&self, deadline: Instant) -> Result<Session, IngestError> {
+        let mut status = self.status.subscribe();
+        let session = status.wait_for(|status| status.session.is_some());
+        match tokio::time::timeout_at(deadline, session).await {
+            Ok(Ok(status)) => status.session.clone().ok_or(IngestError::Unavailable),
+            Ok(Err(_)) | Err(_) => Err(IngestError::Unavailable),
+        }
+    }
+}
+
+/// The link as a hub's broker.
+#[derive(Debug, Clone)]
+pub(crate) struct NatsBroker(pub(crate) Arc<Link>);
+
+impl Broker for NatsBroker {
+    fn start<'a>(
+        &self,
+        hub: &'a ActorRef<HubMessage>,
+        core: &'a Arc<HubCore>,
+    ) -> BoxFuture<'a, Result<ActorCell, SpawnErr>> {
+        let arguments = (Arc::clone(&self.0), Arc::clone(core));
+        async move {
+            let spawned =
+                NatsTransport::spawn_linked(None, NatsTransport, arguments, hub.get_cell());
+            Ok(spawned.await?.0.get_cell())
+        }
+        .boxed()
+    }
+
+    fn state(&self) -> TransportState {
+        self.0.status.borrow().state.clone()
+    }
+
+    fn services(&self) -> &[String] {
+        &self.0.config.services
+    }
+
+    fn has_joined(&self) -> bool {
+        self.0.status.borrow().has_joined
+    }
+
+    fn publish(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<(), IngestError>> {
+        self.0.publish(events).boxed()
+    }
+
+    fn offer(&self, events: Vec<(Content, usize)>) -> Result<(), IngestError> {
+        self.0.offer(events)
+    }
+
+    fn publish_measurements(
+        &self,
+        measurements: Vec<Measurement>,
+    ) -> BoxFuture<'_, Result<(), IngestError>> {
+        self.0.publish_measurements(measurements).boxed()
+    }
+
+    fn offer_measurement(&self, measurement: Measurement) -> Result<(), IngestError> {
+        self.0.offer_measurement(measurement)
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        self.0.settled().boxed()
+    }
+
+    fn archive(&self, since: Since) -> Box<dyn Archive> {
+        Box::new(StreamArchive::new(Arc::clone(&self.0), since))
+    }
+
+    fn number(&self, id: EventId) -> Option<u64> {
+        Some(self.0.progress().ids?.place(id)?.number())
+    }
+
+    fn hub_name(&self) -> &str {
+        &self.0.config.hub_name
+    }
+
+    fn samples_of_others(&self) -> Vec<Sample> {
+        lock(&self.0.others).samples(Instant::now())
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        let status = self.0.status.borrow();
+        let is_joined = status.state == TransportState::Joined;
+        let counters = &self.0.counters;
+        vec![
+            Sample::own_gauge("hub.transport.joined", None, f64::from(u8::from(is_joined))),
+            Sample::own_gauge(
+                "hub.transport.services",
+                Some("{service}"),
+                self.0.config.services.len() as f64,
+            ),
+            Sample::own_gauge("hub.transport.lag", Some("{message}"), self.0.progress().lag as f64),
+            Sample::own_counter("hub.transport.published", counters.published.get()),
+            Sample::own_counter("hub.transport.repeated", counters.repeated.get()),
+            Sample::own_counter("hub.transport.failed", counters.failed.get()),
+            Sample::own_counter("hub.transport.received", counters.received.get()),
+            Sample::own_counter("hub.transport.redelivered", counters.redelivered.get()),
+            Sample::own_counter("hub.transport.disconnects", counters.disconnects.get()),
+            Sample::own_counter("hub.transport.holes", counters.holes.get()),
+            Sample::own_counter("hub.transport.unreadable", counters.unreadable.get()),
+        ]
+    }
+}

@@ -1,0 +1,122 @@
+//! The actor that owns the connection to NATS: it finds the stream, reads it into the log, and publishes what nobody waits for.
+//!
+//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
+//! one opens a new connection and goes on there. Unlike the others it waits for something outside: in turns of a second at most.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rand::random_range;
+
+use super::Link;
+use super::connection::{self, Reason};
+use super::feed::Feed;
+use super::hub_series::{HubSeries, HubSeriesArguments};
+use crate::hub_core::HubCore;
+use crate::timer::Timer;
+
+/// How long to wait before the stream is looked for again, in milliseconds: not all hubs at once.
+const PAUSE: std::ops::Range<u64> = 200..600;
+
+#[derive(Debug)]
+pub(super) enum NatsMessage {
+    /// Goes on: looks for the stream, or reads some of it.
+    GoOn,
+}
+
+pub(super) struct NatsTransport;
+
+pub(super) struct NatsState {
+    link: Arc<Link>,
+    core: Arc<HubCore>,
+    client: Option<Client>,
+    /// While the stream is being read.
+    feed: Option<Feed>,
+    timer: Option<Timer>,
+}
+
+impl Actor for NatsTransport {
+    type Msg = NatsMessage;
+    type State = NatsState;
+    type Arguments = (Arc<Link>, Arc<HubCore>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        (link, core): Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        myself.cast(NatsMessage::GoOn)?;
+        Ok(NatsState { link, core, client: None, feed: None, timer: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        NatsMessage::GoOn: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let outcome = match &mut state.feed {
+            Some(feed) => feed.turn(&state.core).await,
+            None => state.open(&myself).await,
+        };
+        if let Err(reason) = outcome {
+            tracing::debug!(reason, "the stream is looked for again");
+            let was_reading = state.feed.take().is_some();
+            // What was being read may be found again at once: only if not, it is told.
+            if !was_reading {
+                state.link.part(reason);
+                let pause = Duration::from_millis(random_range(PAUSE));
+                state.timer = Some(Timer::start(pause, &myself, || NatsMessage::GoOn));
+                return Ok(());
+            }
+        }
+        if state.feed.is_some()
+            && let Err(error) = state.link.forward().await
+        {
+            tracing::debug!(%error, "what nobody waits for is published later");
+        }
+        myself.cast(NatsMessage::GoOn)?;
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        _state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(..) | SupervisionEvent::ActorFailed(..) => {
+                Err("what tells the other hubs of this one has ended".into())
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
+        }
+    }
+}
+
+impl NatsState {
+    async fn open(&mut self, myself: &ActorRef<NatsMessage>) -> Result<(), Reason> {
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => self.connect(myself).await?,
+        };
+        let (session, info) = connection::find_stream(&self.link, &client).await?;
+        let feed = Feed::open(&self.link, &self.core, &session, &info).await?;
+        self.link.meet(session);
+        feed.begin();
+        self.feed = Some(feed);
+        Ok(())
+    }
+
+    /// Opens the connection, and has the other hubs told on it of this one.
+    async fn connect(&mut self, myself: &ActorRef<NatsMessage>) -> Result<Client, Reason> {
+        let client = connection::connect(&self.link).await?;
+        let (link, core) = (Arc::clone(&self.link), Arc::clone(&self.core));
+        let arguments = HubSeriesArguments { link, core, client: client.clone() };
+        let started = HubSeries::spawn_linked(None, HubSeries, arguments, myself.get_cell()).await;
+        started.map_err(|error| connection::told("the other hubs cannot be heard", &error))?;
+        Ok(self.client.insert(client).clone())
+    }
+}

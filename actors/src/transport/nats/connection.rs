@@ -1,0 +1,237 @@
+//! Finding the servers, and the stream on them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State as ConnectionState;
+use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
+use async_nats::jetstream::stream::{self, DiscardPolicy, Info, State, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
+use rand::random_range;
+use tokio::time::Instant;
+
+use super::place::StreamIds;
+use super::{Identity, Link, NatsConfig, Session, Storage, subject};
+use crate::lock;
+
+/// How long the servers may take to answer a question about the stream.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
+/// After how long without an answer a connection is taken for dead, in two.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How many messages may be on their way from the server to this hub: as many as it asks for at once, and the servers' own words.
+const IN_FLIGHT: usize = 8192;
+
+/// How long the stream remembers the ids of messages, so that what is published again is there once: much longer than any patience.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// The server takes so much of a message for its headers and subject.
+const ENVELOPE_BYTES: usize = 512;
+
+/// Why a hub is not joined.
+pub(super) type Reason = String;
+
+/// Opens a connection, which then lasts: when it breaks, it is opened again.
+pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
+    let options = options(link).await.map_err(|error| format!("cannot use a file: {error}"))?;
+    let servers: Vec<_> = link.config.servers.iter().map(String::as_str).collect();
+    options.connect(servers).await.map_err(|error| told("no server of NATS can be reached", &error))
+}
+
+async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
+    let NatsConfig { identity, ca, certificate, hub_name, .. } = &link.config;
+    let mut options = match identity {
+        Identity::Address => by_address(&link.config.servers),
+        Identity::Credentials(file) => ConnectOptions::with_credentials_file(file).await?,
+        Identity::Nkey(file) => {
+            let seed = std::fs::read_to_string(file)?;
+            ConnectOptions::with_nkey(seed.trim().to_owned())
+        }
+    };
+    if let Some(ca) = ca {
+        options = options.add_root_certificates(ca.clone());
+    }
+    if let Some((certificate, key)) = certificate {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    let link = Arc::downgrade(link);
+    let on_event = move |event: Event| {
+        let link = link.clone();
+        async move {
+            if let Some(link) = link.upgrade() {
+                link.notice(&event);
+            }
+        }
+    };
+    Ok(options
+        .name(hub_name)
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(ANSWERED_WITHIN)
+        .subscription_capacity(IN_FLIGHT)
+        .max_reconnects(None)
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(on_event))
+}
+
+/// By the user or the token that stands in the first address that has one: the servers of one cluster know the same.
+fn by_address(servers: &[String]) -> ConnectOptions {
+    let mut addresses = servers.iter().filter_map(|server| server.parse::<ServerAddr>().ok());
+    let known = addresses
+        .find_map(|address| Some((decoded(address.username()?), address.password().map(decoded))));
+    match known {
+        None => ConnectOptions::new(),
+        Some((user, Some(password))) => ConnectOptions::with_user_and_password(user, password),
+        Some((token, None)) => ConnectOptions::with_token(token),
+    }
+}
+
+/// As it was before it was made part of an address.
+fn decoded(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
+}
+
+/// Longer and longer, up to four seconds, a little more or less for each hub.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let most = 100u64 << attempts.saturating_sub(1).min(5);
+    Duration::from_millis(random_range(most / 2..=most))
+}
+
+impl Link {
+    fn notice(&self, event: &Event) {
+        match event {
+            Event::Disconnected | Event::Closed => {
+                self.counters.disconnects.add(1);
+                self.part("the connection to NATS is broken".to_owned());
+                self.wake.notify_one();
+            }
+            Event::Connected => self.wake.notify_one(),
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "NATS complains");
+                *lock(&self.complaint) = Some((Instant::now(), error.to_string()));
+            }
+            Event::SlowConsumer(_)
+            | Event::LameDuckMode
+            | Event::Draining
+            | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
+        }
+    }
+}
+
+/// The stream on a connection, and how it stands. Creates it if it is not there.
+pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session, Info), Reason> {
+    if client.connection_state() != ConnectionState::Connected {
+        return Err("the connection to NATS is broken".to_owned());
+    }
+    let context = ContextBuilder::new()
+        .timeout(ANSWERED_WITHIN)
+        .ack_timeout(ANSWERED_WITHIN)
+        .build(client.clone());
+    let info = stream_info(&context, &link.config).await?;
+    check_subjects(&info, &link.config.prefix)?;
+    let created = info.created.unix_timestamp_nanos();
+    let max_payload = client.max_payload();
+    let limit = match usize::try_from(info.config.max_message_size) {
+        Ok(limit) if limit > 0 => limit.min(max_payload),
+        Ok(_) | Err(_) => max_payload,
+    };
+    let session = Session {
+        context,
+        ids: StreamIds::of(&link.config.stream, created),
+        max_payload: limit.saturating_sub(ENVELOPE_BYTES),
+    };
+    Ok((session, info))
+}
+
+/// How the stream stands.
+pub(super) async fn stream_state(session: &Session, config: &NatsConfig) -> Result<State, Reason> {
+    match session.context.get_stream(&config.stream).await {
+        Ok(stream) => Ok(stream.cached_info().state.clone()),
+        Err(error) => Err(told("the stream cannot be reached", &error)),
+    }
+}
+
+/// How far the stream has come, by one who can know: its leader, or the only server that there is. None if nobody can, or nothing of it is left.
+pub(super) async fn stream_standing(
+    session: &Session,
+    config: &NatsConfig,
+) -> Result<Option<u64>, Reason> {
+    let stream = session.context.get_stream(&config.stream).await;
+    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
+    let Info { state, cluster, .. } = stream.cached_info();
+    let is_led = cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
+    Ok((is_led && state.messages > 0).then_some(state.last_sequence))
+}
+
+async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {
+    match context.get_stream(&config.stream).await {
+        Ok(stream) => Ok(stream.cached_info().clone()),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(api)
+                if api.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                create_stream(context, config).await
+            }
+            _ => Err(told("the stream cannot be reached", &error)),
+        },
+    }
+}
+
+/// Somebody else may have made the stream.
+fn check_subjects(info: &Info, prefix: &str) -> Result<(), Reason> {
+    let taken = &info.config.subjects;
+    let is_taken = |subject: &String| taken.contains(subject);
+    if taken.contains(&format!("{prefix}.>")) || subject::all(prefix).iter().all(is_taken) {
+        return Ok(());
+    }
+    Err(format!(
+        "the stream {} does not take {}, but {}",
+        info.config.name,
+        subject::all(prefix).join(", "),
+        taken.join(", ")
+    ))
+}
+
+async fn create_stream(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {
+    let NatsConfig { stream, prefix, storage, replicas, max_age, max_bytes, .. } = config;
+    let wanted = stream::Config {
+        name: stream.clone(),
+        subjects: subject::all(prefix).into(),
+        storage: match storage {
+            Storage::File => StorageType::File,
+            Storage::Memory => StorageType::Memory,
+        },
+        num_replicas: *replicas,
+        max_age: *max_age,
+        max_bytes: i64::try_from(*max_bytes).unwrap_or(i64::MAX),
+        discard: DiscardPolicy::Old,
+        duplicate_window: DUPLICATE_WINDOW.min(*max_age),
+        description: Some("events of telemetry-hub".to_owned()),
+        ..stream::Config::default()
+    };
+    // Another hub may have been first: then it has made the same.
+    match context.create_stream(wanted).await {
+        Ok(stream) => {
+            tracing::info!(stream = config.stream, "created the stream");
+            Ok(stream.cached_info().clone())
+        }
+        Err(error) => Err(told("the stream cannot be created", &error)),
+    }
+}
+
+/// What has failed, and why, with what lies behind it.
+pub(super) fn told(what: &str, error: &dyn std::error::Error) -> Reason {
+    let mut reason = format!("{what}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_told = cause.to_string();
+        if !reason.contains(&cause_told) {
+            reason = format!("{reason}: {cause_told}");
+        }
+        source = cause.source();
+    }
+    reason
+}

@@ -1,0 +1,355 @@
+//! From the stream into the log: one consumer, strictly in order, each message once.
+//!
+//! The consumer is the hub's own and is kept by one server, in memory. When it is gone, or has left something out, or says nothing for two
+//! seconds, another one goes on behind the last message that is in the log. (The client's own ordered consumer does the same, but
+//! notices a server that has died only after half a minute.)
+//!
+//! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: what is gone shows when a consumer
+//! is opened, in the first number that the stream still has.
+//!
+//! A server whose disk is full stands still, and says that there is nothing more: while nothing comes, the stream's leader is asked how far
+//! the stream has come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::datetime::DateTime;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::Info;
+use futures_util::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+
+use super::connection::{self, Reason, told};
+use super::place::Place;
+use super::subject::{self, Carries};
+use super::{Link, NatsConfig, Progress, Session, measurements, wire};
+use crate::event::{Content, NewEvent};
+use crate::event_log::{Arrival, Expired};
+use crate::hub_core::HubCore;
+
+/// How often the server says that it is there, if it has nothing else to say. It is missed after twice as long.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// For how long one request of messages holds.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// How many messages are asked for at once.
+const MESSAGES: usize = 4096;
+
+/// After how long without this hub the server forgets the consumer.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+
+/// How many messages are taken before the actor looks at what else there is.
+const TURN: usize = 256;
+
+/// How long a turn waits for a message.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How long the stream may be ahead of what comes before another consumer is tried.
+const BEHIND_FOR: Duration = Duration::from_secs(3);
+
+/// Reads the stream.
+pub(super) struct Feed {
+    link: Arc<Link>,
+    session: Session,
+    consumer: PullConsumer,
+    messages: pull::Stream,
+    /// Where the next message is expected, by the consumer's count.
+    consumer_sequence: u64,
+    /// The message after the last one that is in the log; `None` if nothing is.
+    expected: Option<u64>,
+    /// What was in the stream when this began, up to there.
+    target: u64,
+    /// The first message that was in the stream when this began.
+    first: u64,
+    /// The log is of another stream, whose end is not known.
+    is_another: bool,
+    /// Since when the stream has been ahead, and nothing comes.
+    behind_since: Option<Instant>,
+}
+
+impl Feed {
+    /// Goes on behind the last message that is in the log. A hub that has read nothing yet begins so far back that its replay buffer is full.
+    pub(super) async fn open(
+        link: &Arc<Link>,
+        core: &HubCore,
+        session: &Session,
+        info: &Info,
+    ) -> Result<Self, Reason> {
+        let Progress { ids, sequence, .. } = link.progress();
+        let is_same = ids == Some(session.ids);
+        let start = match ids {
+            Some(_) if is_same => sequence + 1,
+            Some(_) => info.state.first_sequence.max(1),
+            None => preload(info, core.config.replay_bytes),
+        };
+        let (consumer, messages) = messages(session, &link.config, start).await?;
+        Ok(Self {
+            link: Arc::clone(link),
+            session: session.clone(),
+            consumer,
+            messages,
+            consumer_sequence: 1,
+            expected: is_same.then_some(start),
+            first: info.state.first_sequence,
+            target: if info.state.messages == 0 { 0 } else { info.state.last_sequence },
+            is_another: ids.is_some() && !is_same,
+            behind_since: None,
+        })
+    }
+
+    /// There may be nothing to read.
+    pub(super) fn begin(&self) {
+        let read = self.expected.map_or(0, |expected| expected - 1);
+        self.note_joined(read, None);
+    }
+
+    /// Puts some messages into the log, if there are any within a moment.
+    pub(super) async fn turn(&mut self, core: &HubCore) -> Result<(), Reason> {
+        let link = Arc::clone(&self.link);
+        let first = tokio::select! {
+            message = timeout(WAIT, self.messages.next()) => message,
+            () = link.wake.notified() => return link.check_connected(),
+        };
+        let Ok(first) = first else {
+            return self.look().await;
+        };
+        self.behind_since = None;
+        let mut next = Some(first);
+        for _ in 0..TURN {
+            match next {
+                Some(Some(Ok(message))) => self.take(core, &message).await?,
+                Some(Some(Err(error))) => return Err(told("the stream cannot be read", &error)),
+                Some(None) => return Err("the consumer is gone".to_owned()),
+                None => break,
+            }
+            next = self.messages.next().now_or_never();
+        }
+        Ok(())
+    }
+
+    /// Nothing comes: then there is nothing, or the server that keeps the consumer has fallen behind the others.
+    async fn look(&mut self) -> Result<(), Reason> {
+        let standing = connection::stream_standing(&self.session, &self.link.config).await?;
+        let known = standing.unwrap_or(0).max(self.link.acknowledged());
+        if known <= self.link.progress().sequence || self.expected.is_none() {
+            self.behind_since = None;
+            self.note_joined(u64::MAX, None);
+            return Ok(());
+        }
+        if !self.link.reads_all() && self.has_read_all().await? {
+            // The rest is not for this hub.
+            self.behind_since = None;
+            self.note_joined(u64::MAX, None);
+            self.expected = Some(known + 1);
+            self.link.progress.send_modify(|progress| progress.sequence = known);
+            return Ok(());
+        }
+        let since = *self.behind_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < BEHIND_FOR {
+            return Ok(());
+        }
+        Err("the server that this hub reads from has fallen behind the others".to_owned())
+    }
+
+    /// Whether the consumer has nothing more, and all that it had has come.
+    async fn has_read_all(&mut self) -> Result<bool, Reason> {
+        let info =
+            self.consumer.info().await.map_err(|error| told("the consumer is gone", &error))?;
+        Ok(info.num_pending == 0 && info.delivered.consumer_sequence + 1 == self.consumer_sequence)
+    }
+
+    async fn take(&mut self, core: &HubCore, message: &Message) -> Result<(), Reason> {
+        let info = message.info().map_err(|error| format!("not a message of a stream: {error}"))?;
+        let sequence = info.stream_sequence;
+        if info.consumer_sequence != self.consumer_sequence {
+            return Err("messages were lost on their way from the server".to_owned());
+        }
+        self.consumer_sequence += 1;
+        self.link.counters.received.add(1);
+        let Progress { milliseconds, .. } = self.link.progress();
+        if self.expected.is_some_and(|expected| sequence < expected) {
+            self.link.counters.redelivered.add(1);
+            return Ok(());
+        }
+        let arrived = time_of(info.published)?;
+        // A server's clock may be behind that of the one before it: ids increase all the same.
+        let milliseconds = milliseconds_of(arrived).max(milliseconds);
+        self.tell_holes(core, sequence, milliseconds);
+        match subject::carries(&self.link.config.prefix, &message.subject) {
+            Carries::Events => {
+                let events = wire::decode(&message.payload);
+                let events =
+                    events.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
+                self.accept(core, events, sequence, milliseconds, arrived).await?;
+            }
+            Carries::Measurements => {
+                // Others first: from here on until it is noted, nobody must come between.
+                tokio::task::yield_now().await;
+                self.record(core, message, sequence, arrived);
+            }
+            Carries::HubSeries => {}
+        }
+        (self.expected, self.first) = (Some(sequence + 1), 0);
+        self.link.progress.send_replace(Progress {
+            ids: Some(self.session.ids),
+            sequence,
+            milliseconds,
+            lag: info.pending,
+        });
+        self.note_joined(sequence, Some(info.pending));
+        Ok(())
+    }
+
+    /// Sees to it that those who watch are told if messages have gone before this hub could read them.
+    fn tell_holes(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
+        let before = self.session.ids.id(milliseconds, Place::before(sequence));
+        match self.expected {
+            Some(expected)
+                if sequence > expected && (self.link.reads_all() || self.first > expected) =>
+            {
+                self.link.counters.holes.add(1);
+                tracing::warn!(
+                    from = expected,
+                    to = sequence - 1,
+                    "messages of the stream are gone"
+                );
+                let from = core.log.last_id();
+                core.log.note_lost(Expired { from: Some(from), to: Some(before) });
+            }
+            Some(_) => {}
+            None if self.is_another => {
+                self.is_another = false;
+                self.link.counters.holes.add(1);
+                tracing::warn!("the stream is another one than before");
+                let from = core.log.last_id();
+                core.log.note_lost(Expired { from: Some(from), to: Some(before) });
+            }
+            None => core.log.begin_after(before),
+        }
+    }
+
+    /// Records what sources have measured.
+    fn record(&self, core: &HubCore, message: &Message, sequence: u64, arrived: Timestamp) {
+        let measurements = measurements::decode(&message.payload);
+        let measurements =
+            measurements.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
+        for measurement in measurements {
+            if !core.record_from_stream(measurement, arrived) {
+                self.link.counters.unreadable.add(1);
+            }
+        }
+    }
+
+    fn cannot_read<T>(
+        &self,
+        message: &Message,
+        sequence: u64,
+        error: &serde_json::Error,
+    ) -> Vec<T> {
+        tracing::warn!(%error, sequence, subject = %message.subject, "a message of the stream is not of a hub's making");
+        self.link.counters.unreadable.add(1);
+        Vec::new()
+    }
+
+    async fn accept(
+        &self,
+        core: &HubCore,
+        events: Vec<NewEvent>,
+        sequence: u64,
+        milliseconds: u64,
+        arrived: Timestamp,
+    ) -> Result<(), Reason> {
+        let mut arrivals = Vec::with_capacity(events.len());
+        let mut bytes = 0;
+        for (index, event) in events.into_iter().enumerate() {
+            // Larger than the hub's own limits, which another one may not have: then it fills the queue by itself.
+            let size = event.size().min(core.config.ingest_queue_bytes);
+            if bytes + size > core.config.ingest_queue_bytes {
+                hand_over(core, std::mem::take(&mut arrivals), bytes).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            let place = Place::new(sequence, index);
+            let id = self.session.ids.id(milliseconds, place);
+            arrivals.push(Arrival {
+                id,
+                offset: place.number(),
+                arrived,
+                content: Content::Given(event),
+                size,
+            });
+        }
+        hand_over(core, arrivals, bytes).await
+    }
+
+    fn note_joined(&self, sequence: u64, pending: Option<u64>) {
+        if sequence >= self.target || pending == Some(0) {
+            self.link.join();
+        }
+    }
+}
+
+async fn hand_over(core: &HubCore, arrivals: Vec<Arrival>, bytes: usize) -> Result<(), Reason> {
+    core.take_from_stream(arrivals, bytes).await.map_err(|error| error.to_string())
+}
+
+/// A consumer from a message on.
+async fn messages(
+    session: &Session,
+    config: &NatsConfig,
+    start: u64,
+) -> Result<(PullConsumer, pull::Stream), Reason> {
+    let consumer = consumer(session, config, from_sequence(start), FORGOTTEN_AFTER).await?;
+    let builder =
+        consumer.stream().max_messages_per_batch(MESSAGES).heartbeat(HEARTBEAT).expires(REQUEST);
+    let messages = builder.messages().await;
+    let messages = messages.map_err(|error| told("the stream cannot be read", &error))?;
+    Ok((consumer, messages))
+}
+
+pub(super) fn from_sequence(start: u64) -> DeliverPolicy {
+    DeliverPolicy::ByStartSequence { start_sequence: start.max(1) }
+}
+
+/// A consumer of one hub's own, in one server's memory, that nobody has to acknowledge anything to.
+pub(super) async fn consumer(
+    session: &Session,
+    NatsConfig { stream, prefix, services, .. }: &NatsConfig,
+    deliver_policy: DeliverPolicy,
+    inactive_threshold: Duration,
+) -> Result<PullConsumer, Reason> {
+    let config = pull::Config {
+        deliver_policy,
+        ack_policy: AckPolicy::None,
+        filter_subjects: subject::of_services(prefix, services),
+        inactive_threshold,
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let created = session.context.create_consumer_on_stream(config, stream).await;
+    created.map_err(|error| told("the stream cannot be read", &error))
+}
+
+/// Where to begin, so that what comes fills the replay buffer: about so many bytes before the end.
+fn preload(info: &Info, bytes: usize) -> u64 {
+    let state = &info.state;
+    if state.messages == 0 {
+        return state.last_sequence + 1;
+    }
+    let average = (state.bytes / state.messages).max(1);
+    let wanted = (bytes as u64).div_ceil(average);
+    state.last_sequence.saturating_sub(wanted.saturating_sub(1)).max(state.first_sequence).max(1)
+}
+
+pub(super) fn milliseconds_of(time: Timestamp) -> u64 {
+    u64::try_from(time.as_millisecond()).unwrap_or(0)
+}
+
+pub(super) fn time_of(time: DateTime) -> Result<Timestamp, Reason> {
+    Timestamp::from_nanosecond(time.unix_timestamp_nanos())
+        .map_err(|error| told("not a time", &error))
+}

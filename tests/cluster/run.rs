@@ -1,0 +1,109 @@
+//! A run: servers and hubs of its own, publishers and subscribers on all of them, and the verdict at the end.
+
+use std::path::Path;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use crate::events::Wish;
+use crate::hubs::{HUBS, Hubs, Settings};
+use crate::nats::Nats;
+use crate::patience::PATIENCE;
+use crate::publisher::{Ledger, Pace, Publishers};
+use crate::subscriber::{Loyalty, Record, Watching};
+use crate::verdict::{Verdict, print_row};
+
+/// What a hub calls the stream unless told otherwise.
+pub(crate) const STREAM: &str = "TELEMETRY";
+
+/// Six processes fill the machine: one run after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+pub(crate) struct Run {
+    fault: &'static str,
+    latecomers: bool,
+    pub(crate) hubs: Hubs,
+    pub(crate) nats: Nats,
+    pub(crate) publishers: Publishers,
+    pub(crate) subscribers: Vec<Watching>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// How a run is set up.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) small_disk: bool,
+    pub(crate) loyalty: Loyalty,
+    /// Whether at the end somebody comes to each hub who wants all that there ever was.
+    pub(crate) latecomers: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let settings = Settings::new();
+        Self { settings, small_disk: false, loyalty: Loyalty::GoesOn, latecomers: true }
+    }
+}
+
+impl Run {
+    /// Everything runs, and a subscriber of each kind is connected to each hub. Nothing is posted yet.
+    pub(crate) async fn start(fault: &'static str, plan: Plan) -> Self {
+        let turn = ONE_AT_A_TIME.lock().await;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(slug(fault));
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        std::fs::create_dir_all(&folder).unwrap();
+        let nats = Nats::start(&folder, plan.small_disk).await;
+        let hubs = Hubs::start(&folder, &nats, &plan.settings).await;
+        let mut subscribers = Vec::new();
+        for (hub, wish) in (0..HUBS).flat_map(|hub| Wish::EACH.map(|wish| (hub, wish))) {
+            subscribers.push(Watching::start(hubs.urls(), hub, wish, plan.loyalty));
+        }
+        for subscriber in &subscribers {
+            subscriber.is_connected().await;
+        }
+        let publishers = Publishers::new(hubs.urls());
+        let latecomers = plan.latecomers;
+        Self { fault, latecomers, hubs, nats, publishers, subscribers, _turn: turn }
+    }
+
+    /// A run in which events are posted to all hubs from now on.
+    pub(crate) async fn steady(fault: &'static str) -> Self {
+        let mut run = Self::start(fault, Plan::default()).await;
+        run.publishers.start(Pace::STEADY);
+        run.publishers.accepted(100).await;
+        run
+    }
+
+    /// Ends it when all hubs are ready, holds what was seen against what was answered 200, and has nothing to find.
+    pub(crate) async fn finish(self) -> Ledger {
+        let fault = self.fault;
+        let (ledger, records) = self.end().await;
+        let verdict = Verdict::of(&ledger, &records);
+        print_row(fault, &ledger, &records, &verdict);
+        verdict.is_clean();
+        ledger
+    }
+
+    /// Ends it, and tells what each of those who watched has seen, and last the latecomers.
+    pub(crate) async fn end(self) -> (Ledger, Vec<Record>) {
+        let Self { latecomers, hubs, publishers, mut subscribers, .. } = self;
+        hubs.are_ready().await;
+        let ledger = publishers.finish().await;
+        for hub in (0..HUBS).filter(|_| latecomers) {
+            subscribers.push(Watching::start(hubs.urls(), hub, Wish::All, Loyalty::Stays));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        for subscriber in &subscribers {
+            subscriber.is_complete(deadline).await;
+        }
+        (ledger, subscribers.iter().map(Watching::record).collect())
+    }
+}
+
+/// The name of a folder.
+fn slug(fault: &str) -> String {
+    fault.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).collect()
+}
