@@ -12,15 +12,24 @@ async fn a_hub_is_cut_off() {
     let run = Run::steady("cut off each hub from all NATS servers in turn").await;
     for hub in 0..HUBS {
         let links = run.hubs.links_of(hub);
+        assert_eq!(transport(&run, hub).await, (1, 0));
         set_all(&links, Link::Cut);
         run.hubs.is_ready(hub, false).await;
+        assert_eq!(transport(&run, hub).await, (0, 1));
         run.publishers.accepted(200).await;
         set_all(&links, Link::Open);
         run.hubs.is_ready(hub, true).await;
+        assert_eq!(transport(&run, hub).await, (1, 1));
         run.publishers.accepted(200).await;
     }
     let ledger = run.finish().await;
     assert!(ledger.refused_posts > 0, "nothing was refused: the hubs were not cut off");
+}
+
+/// Whether a hub says that it is joined, and how often its connection has broken.
+async fn transport(run: &Run, hub: usize) -> (u64, u64) {
+    let joined = run.hubs.measured(hub, "hub_transport_joined").await;
+    (joined, run.hubs.measured(hub, "hub_transport_disconnects_total").await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
