@@ -128,14 +128,23 @@ pub(crate) struct Link {
     /// One permit for each byte that may still be on its way to the stream.
     room: Semaphore,
     room_bytes: usize,
-    /// What nobody waits for, the oldest first, each with its size.
-    offered: Mutex<VecDeque<(Content, usize)>>,
+    offered: Mutex<Offered>,
     /// The actor has something to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
     /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
     complaint: Mutex<Option<(Instant, String)>>,
     counters: LinkCounters,
+}
+
+/// What nobody waits for.
+#[derive(Debug, Default)]
+struct Offered {
+    /// The oldest first, each with its size.
+    events: VecDeque<(Content, usize)>,
+    /// How many of them are published together, and under which ids. If that fails they may be in the stream all the same: published
+    /// again, they have the same.
+    underway: Option<(usize, u128)>,
 }
 
 #[derive(Debug, Default)]

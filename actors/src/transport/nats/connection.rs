@@ -85,7 +85,9 @@ fn reconnect_delay(attempts: usize) -> Duration {
 impl Link {
     fn notice(&self, event: &Event) {
         match event {
-            Event::Disconnected | Event::Closed => {
+            // Nobody has it any more, so there is another one.
+            Event::Closed => {}
+            Event::Disconnected => {
                 self.counters.disconnects.add(1);
                 self.part("the connection to NATS is broken".to_owned());
                 self.wake.notify_one();

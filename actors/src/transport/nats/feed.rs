@@ -168,6 +168,8 @@ impl Feed {
         }
         self.consumer_sequence += 1;
         self.link.counters.received.add(1);
+        #[cfg(feature = "fault-injection")]
+        core.faults.messages.step();
         let Progress { milliseconds, .. } = self.link.progress();
         if self.expected.is_some_and(|expected| sequence < expected) {
             self.link.counters.redelivered.add(1);
@@ -232,7 +234,14 @@ impl Feed {
     ) -> Result<(), Reason> {
         let mut arrivals = Vec::with_capacity(events.len());
         let mut bytes = 0;
+        // Who read it before may have come to its end in the middle of it.
+        let last = core.log.last_id();
         for (index, event) in events.into_iter().enumerate() {
+            let place = Place::new(sequence, index);
+            let id = self.session.ids.id(milliseconds, place);
+            if id <= last {
+                continue;
+            }
             // Larger than the hub's own limits, which another one may not have: then it fills the queue by itself.
             let size = event.size().min(core.config.ingest_queue_bytes);
             if bytes + size > core.config.ingest_queue_bytes {
@@ -240,8 +249,6 @@ impl Feed {
                 bytes = 0;
             }
             bytes += size;
-            let place = Place::new(sequence, index);
-            let id = self.session.ids.id(milliseconds, place);
             arrivals.push(Arrival {
                 id,
                 offset: place.number(),

@@ -9,7 +9,7 @@ use rand::{random, random_range};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::wire::{self, Message, TooLarge};
-use super::{Link, Session};
+use super::{Link, Offered, Session};
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
 use crate::lock;
@@ -45,7 +45,7 @@ impl Link {
         let room = timeout_at(deadline, self.room.acquire_many(permits)).await;
         let _room =
             room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)?;
-        self.publish_all(&events, deadline).await
+        self.publish_all(&events, random(), deadline).await
     }
 
     /// Takes events that nobody waits for, if there is room.
@@ -53,30 +53,46 @@ impl Link {
         let bytes: usize = events.iter().map(|(_, size)| size).sum();
         let permits = u32::try_from(bytes).map_err(|_| IngestError::QueueFull)?;
         self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
-        lock(&self.offered).extend(events);
+        lock(&self.offered).events.extend(events);
         self.wake.notify_one();
         Ok(())
     }
 
-    /// Publishes what was offered. What cannot be published stays.
+    /// Publishes what was offered. What cannot be published stays. Who calls this opens connections: it does not wait for one.
     pub(super) async fn forward(&self) -> Result<(), IngestError> {
-        loop {
-            let some: Vec<_> = {
-                let offered = lock(&self.offered);
-                offered.iter().take(OFFERED_AT_ONCE).map(|(event, _)| event.get().clone()).collect()
+        while let Some((some, id)) = self.next_offered() {
+            let mut status = self.status.subscribe();
+            let outcome = tokio::select! {
+                outcome = self.publish_all(&some, id, Instant::now() + self.config.patience) => outcome,
+                _ = status.wait_for(|status| status.session.is_none()) => {
+                    Err(IngestError::Unavailable)
+                }
             };
-            if some.is_empty() {
-                return Ok(());
-            }
-            let outcome = self.publish_all(&some, Instant::now() + self.config.patience).await;
             match outcome {
                 // Nothing will make it smaller.
-                Ok(()) | Err(IngestError::EventTooLarge { .. }) => {}
+                Ok(()) | Err(IngestError::EventTooLarge { .. }) => self.forget_offered(some.len()),
                 Err(error) => return Err(error),
             }
-            let taken: Vec<_> = lock(&self.offered).drain(..some.len()).collect();
-            self.room.add_permits(taken.iter().map(|(_, size)| size).sum());
         }
+        Ok(())
+    }
+
+    /// What is published next of what was offered, and under which ids.
+    fn next_offered(&self) -> Option<(Vec<NewEvent>, u128)> {
+        let Offered { events, underway } = &mut *lock(&self.offered);
+        if events.is_empty() {
+            return None;
+        }
+        let most = events.len().min(OFFERED_AT_ONCE);
+        let (count, id) = *underway.get_or_insert_with(|| (most, random()));
+        Some((events.iter().take(count).map(|(event, _)| event.get().clone()).collect(), id))
+    }
+
+    fn forget_offered(&self, count: usize) {
+        let mut offered = lock(&self.offered);
+        offered.underway = None;
+        let bytes = offered.events.drain(..count).map(|(_, size)| size).sum();
+        self.room.add_permits(bytes);
     }
 
     /// Resolves once nothing is on its way to the stream, and what was published has been read; or at once while the stream cannot be
@@ -97,17 +113,33 @@ impl Link {
         progress.wait_for(|progress| progress.sequence >= last).await.ok();
     }
 
-    async fn publish_all(&self, events: &[NewEvent], deadline: Instant) -> Result<(), IngestError> {
+    /// Publishes events under this id and those that follow it, one for each message.
+    async fn publish_all(
+        &self,
+        events: &[NewEvent],
+        id: u128,
+        deadline: Instant,
+    ) -> Result<(), IngestError> {
         let session = self.session(deadline).await?;
         let messages = wire::encode(events, &self.config.prefix, session.max_payload)?;
-        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline)))
-            .await?;
+        let messages = messages.into_iter().zip(0..);
+        try_join_all(
+            messages.map(|(message, index)| {
+                self.publish_one(message, id.wrapping_add(index), deadline)
+            }),
+        )
+        .await?;
         Ok(())
     }
 
     /// Publishes a message until the stream has it, or the deadline has come.
-    async fn publish_one(&self, message: Message, deadline: Instant) -> Result<(), IngestError> {
-        let id = format!("{:032x}", random::<u128>());
+    async fn publish_one(
+        &self,
+        message: Message,
+        id: u128,
+        deadline: Instant,
+    ) -> Result<(), IngestError> {
+        let id = format!("{id:032x}");
         loop {
             let session =
                 self.session(deadline).await.inspect_err(|_| self.counters.failed.add(1))?;
