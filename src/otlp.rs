@@ -174,6 +174,7 @@ struct Export<'a> {
     intake: &'a Intake,
     outcome: Outcome,
     events: Events,
+    recording: metrics::Recording<'a>,
     pace: Pace,
 }
 
@@ -187,14 +188,15 @@ struct Events {
 impl<'a> Export<'a> {
     fn new(signal: Signal, encoding: Encoding, intake: &'a Intake) -> Self {
         let (outcome, events, pace) = Default::default();
-        Self { signal, encoding, intake, outcome, events, pace }
+        let recording = metrics::Recording::new(&intake.hub);
+        Self { signal, encoding, intake, outcome, events, recording, pace }
     }
 
     async fn read(&mut self, body: &[u8]) -> Result<(), Fault> {
         let (encoding, signal) = (self.encoding, self.signal);
         if signal == Signal::Metrics {
             self.intake.check_ready()?;
-            // Points are recorded as they are read: nothing may turn up later that spoils the whole request.
+            // Points are recorded as they are read, some at a time: nothing may turn up later that spoils the whole request.
             let metrics = outline::check(encoding, signal, body, &mut self.pace).await?;
             self.intake.spend_items(metrics)?;
         } else {
@@ -204,6 +206,7 @@ impl<'a> Export<'a> {
             self.read_resource(bytes?).await?;
             self.pace.step().await;
         }
+        self.recording.finish().await.map_err(Problem::from)?;
         Ok(())
     }
 
@@ -252,8 +255,9 @@ impl<'a> Export<'a> {
                 Signal::Logs => self.take_event(logs::read(encoding, record, context, limit))?,
                 Signal::Traces => self.take_event(spans::read(encoding, record, context, limit))?,
                 Signal::Metrics => {
-                    let (hub, outcome) = (&self.intake.hub, &mut self.outcome);
-                    metrics::record(encoding, record, context, hub, outcome, &mut self.pace).await;
+                    let (recording, outcome) = (&mut self.recording, &mut self.outcome);
+                    let pace = &mut self.pace;
+                    metrics::record(encoding, record, context, recording, outcome, pace).await?;
                 }
             }
             self.pace.step().await;

@@ -31,8 +31,8 @@ pub enum IngestError {
         /// How large a message may be.
         limit: usize,
     },
-    /// The stream that joins this hub to others has not acknowledged the events in time. It may have got some or all of them.
-    #[error("the stream of the hubs has not acknowledged the events")]
+    /// The stream that joins this hub to others has not acknowledged in time what was sent. It may have got some or all of them.
+    #[error("the stream of the hubs has not acknowledged what was sent")]
     Unavailable,
     /// The hub is going down, or gone.
     #[error("the hub is shutting down")]

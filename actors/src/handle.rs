@@ -171,22 +171,60 @@ impl HubHandle {
         if was_there == Some(true) { Ok(()) } else { Err(NoSuchSubscriber(id)) }
     }
 
-    /// Records a measurement.
+    /// Records a measurement, at once. A hub that is joined to others publishes it when it can: it is recorded, by each of them
+    /// once, when it comes out of their stream. What is of this program alone is better [counted](Self::count), or measured through a
+    /// recorder (feature `metrics`): then each hub has its own series, which have the attribute `hub`.
     pub fn record(&self, measurement: Measurement) -> Result<(), MeasurementError> {
-        self.core.metrics.check(&measurement)?;
-        self.core.metrics.record(measurement.not_after(&self.core.config.clock));
+        self.check(&measurement)?;
+        match self.core.broker() {
+            None => self.record_here(measurement),
+            Some(broker) => broker.offer_measurement(measurement).map_err(|_| {
+                self.core.counters.measurements_refused.add(1);
+                MeasurementError::NoRoom
+            })?,
+        }
         Ok(())
+    }
+
+    /// Records measurements, in their order. A hub that is joined to others has them published, and waits until their stream has
+    /// acknowledged all of them. If that fails, nothing says that none was. What does not pass [`check`](Self::check) is left
+    /// out, and counted.
+    pub async fn record_all(&self, mut measurements: Vec<Measurement>) -> Result<(), IngestError> {
+        let refused = &self.core.counters.measurements_refused;
+        let all = measurements.len() as u64;
+        measurements.retain(|measurement| self.check(measurement).is_ok());
+        let good = measurements.len() as u64;
+        refused.add(all - good);
+        let Some(broker) = self.core.broker() else {
+            measurements.into_iter().for_each(|measurement| self.record_here(measurement));
+            return Ok(());
+        };
+        if measurements.is_empty() {
+            return Ok(());
+        }
+        broker.publish_measurements(measurements).await.inspect_err(|_| refused.add(good))
+    }
+
+    /// Whether a measurement keeps to what all must keep to, and names none of the hub's own series, or the host's; if it is joined to others,
+    /// none of theirs.
+    pub fn check(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
+        self.core.check(measurement)
+    }
+
+    fn record_here(&self, measurement: Measurement) {
+        self.core.metrics.record(measurement.not_after(self.core.config.clock.now()));
     }
 
     /// Keeps all names that begin so for counters of the host's own: as with the hub's, from now on no measurement without attributes
     /// and no type of event gets one of them. What was recorded under them is forgotten.
     pub fn reserve(&self, prefix: &str) {
         self.core.metrics.reserve(prefix);
+        self.core.own_metrics.reserve(prefix);
     }
 
     /// Adds to a counter of the host's own, under a name that it has [reserved](Self::reserve). There is always room for it.
     pub fn count(&self, series: &str, number: u64) {
-        self.core.metrics.count_for_host(series, number);
+        self.core.own_metrics.count_for_host(series, number);
     }
 
     /// A recorder for the `metrics` crate, which writes what it is given into this hub's series.
@@ -197,20 +235,23 @@ impl HubHandle {
 
     #[cfg(feature = "metrics")]
     pub(crate) fn metric_store(&self) -> &Arc<MetricStore> {
-        &self.core.metrics
+        &self.core.own_metrics
     }
 
-    /// All metric series as they are now, the hub's own among them, sorted by name.
+    /// All metric series as they are now, the hub's own among them, sorted by name. If it is joined to others, these have their own as
+    /// well, with the attribute `hub`: each tells the others of itself once a second.
     pub fn metrics(&self) -> Vec<Sample> {
         self.core.sample()
     }
 
     /// Those series alone that are selected.
     pub fn metrics_of(&self, selection: &Selection) -> Vec<Sample> {
-        let matcher = selection.matcher();
-        let mut samples = self.metrics();
-        samples.retain(|sample| matcher.matches(sample.id()));
-        samples
+        select(selection, self.metrics())
+    }
+
+    /// Those that are selected, without what other hubs tell of themselves: for whoever asks each of them.
+    pub fn metrics_here(&self, selection: &Selection) -> Vec<Sample> {
+        select(selection, self.core.sample_here())
     }
 
     /// What the hub has counted.
@@ -347,4 +388,10 @@ impl HubHandle {
             Ok(CallResult::SenderError | CallResult::Timeout) | Err(_) => None,
         }
     }
+}
+
+fn select(selection: &Selection, mut samples: Vec<Sample>) -> Vec<Sample> {
+    let matcher = selection.matcher();
+    samples.retain(|sample| matcher.matches(sample.id()));
+    samples
 }

@@ -22,7 +22,8 @@ use crate::filter_group::FilterGroups;
 use crate::layer::Record;
 use crate::level::Level;
 use crate::lock;
-use crate::metric_store::{MetricStore, Sample};
+use crate::measurement::{Measurement, MeasurementError};
+use crate::metric_store::{MetricStore, Sample, names_only_a_hub};
 use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
 use crate::sweeper::Streams;
@@ -37,7 +38,10 @@ pub(crate) struct HubCore {
     pub(crate) log: EventLog,
     pub(crate) groups: Arc<FilterGroups>,
     pub(crate) streams: Streams,
+    /// What sources measure.
     pub(crate) metrics: Arc<MetricStore>,
+    /// What this hub's host measures by itself: the same, if the hub is alone, and otherwise a part of the hub's own series.
+    pub(crate) own_metrics: Arc<MetricStore>,
     process: ProcessProbe,
     pub(crate) counters: Arc<HubCounters>,
     /// One permit for each byte that may still be accepted.
@@ -67,12 +71,19 @@ impl HubCore {
     pub(crate) fn joined(mut config: HubConfig, transport: Transport) -> Self {
         // The semaphore hands out no more than 32 bits of permits at a time.
         config.ingest_queue_bytes = config.ingest_queue_bytes.min(u32::MAX as usize);
+        let store = || Arc::new(MetricStore::new(config.max_series, config.max_event_types));
+        let metrics = store();
+        let own_metrics = match &transport {
+            Transport::Local => Arc::clone(&metrics),
+            Transport::Broker(_) => store(),
+        };
         Self {
             transport,
             log: EventLog::new(&config),
             groups: Arc::new(FilterGroups::new(config.follow_capacity)),
             streams: Streams::default(),
-            metrics: Arc::new(MetricStore::new(config.max_series, config.max_event_types)),
+            metrics,
+            own_metrics,
             process: ProcessProbe::new(),
             counters: Arc::default(),
             ingest_room: Semaphore::new(config.ingest_queue_bytes),
@@ -184,6 +195,25 @@ impl HubCore {
         Ok(())
     }
 
+    /// Whether a measurement keeps to what all must keep to, and names none of the own series of a hub.
+    pub(crate) fn check(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
+        self.metrics.check(measurement)?;
+        let is_of_a_hub = self.broker().is_some()
+            && self.metrics.is_own(&measurement.id)
+            && names_only_a_hub(&measurement.attributes);
+        if is_of_a_hub { Err(MeasurementError::Reserved(measurement.id.clone())) } else { Ok(()) }
+    }
+
+    /// Records a measurement that came out of the stream when it says. False if it is none that a hub takes.
+    #[cfg(feature = "nats")]
+    pub(crate) fn record_from_stream(&self, measurement: Measurement, arrived: Timestamp) -> bool {
+        let is_good = self.check(&measurement).is_ok();
+        if is_good {
+            self.metrics.record(measurement.not_after(arrived));
+        }
+        is_good
+    }
+
     /// Accepts an event that nobody will send again, at once or not at all. If there is no room it is dropped, and counted,
     /// and the subscribers are told before anything comes after it.
     #[cfg(feature = "tracing")]
@@ -247,11 +277,36 @@ impl HubCore {
         self.audience.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// All series as they are now, the hub's own among them, sorted.
+    /// All series as they are now, the hub's own among them, and those of the hubs that it is joined to, sorted.
     pub(crate) fn sample(&self) -> Vec<Sample> {
+        self.sample_with(self.broker().map(|broker| broker.samples_of_others()).unwrap_or_default())
+    }
+
+    /// The same without what other hubs tell of themselves.
+    pub(crate) fn sample_here(&self) -> Vec<Sample> {
+        self.sample_with(Vec::new())
+    }
+
+    fn sample_with(&self, others: Vec<Sample>) -> Vec<Sample> {
+        let mut samples = self.own_samples();
+        if let Some(broker) = self.broker() {
+            // Which of the hubs it is that shows this.
+            samples.push(Sample::own_gauge("hub.here", None, 1.0));
+            samples = samples.into_iter().map(|own| own.of_hub(broker.hub_name())).collect();
+        }
+        samples.extend(others);
+        samples.extend(self.metrics.read());
+        samples.sort_by(|a, b| a.key().cmp(b.key()));
+        // A source may say that it is a hub: the hub itself knows better, and comes first.
+        samples.dedup_by(|a, b| a.key() == b.key());
+        samples
+    }
+
+    /// The hub's own series, which do not say of which hub they are.
+    pub(crate) fn own_samples(&self) -> Vec<Sample> {
         let (stats, process) = (self.stats(), self.process.read());
-        let mut samples = self.metrics.read();
-        samples.extend([
+        let [folded, late] = self.metrics_not_kept();
+        let mut samples = vec![
             Sample::own_gauge("server.memory", Some("By"), process.memory as f64),
             Sample::own_gauge("server.cpu", Some("1"), process.cpu),
             Sample::own_gauge("server.uptime", Some("s"), process.uptime.as_secs_f64()),
@@ -269,20 +324,33 @@ impl HubCore {
             Sample::own_counter("hub.subscribers.stalled", stats.stalled),
             Sample::own_counter("hub.subscribers.failed", stats.subscriber_failures),
             Sample::own_counter("hub.replays.expired", stats.replays_expired),
-            Sample::own_counter("hub.metrics.folded", self.metrics.folded.get()),
-            Sample::own_counter("hub.metrics.late", self.metrics.late.get()),
+            Sample::own_counter("hub.metrics.folded", folded),
+            Sample::own_counter("hub.metrics.late", late),
             Sample::own_counter("hub.metrics.frames_replaced", stats.metric_frames_replaced),
             Sample::own_counter("hub.collector.restarts", stats.collector_restarts),
             Sample::own_counter("hub.sampler.restarts", stats.sampler_restarts),
             Sample::own_counter("hub.sweeper.restarts", stats.sweeper_restarts),
-        ]);
+        ];
         if let Some(broker) = self.broker() {
             samples.extend(broker.samples());
-            let restarts = stats.transport_restarts;
+            let (restarts, refused) =
+                (stats.transport_restarts, self.counters.measurements_refused.get());
             samples.push(Sample::own_counter("hub.transport.restarts", restarts));
+            samples.push(Sample::own_counter("hub.metrics.refused", refused));
+            samples.extend(self.own_metrics.read());
         }
-        samples.sort_by(|a, b| a.key().cmp(b.key()));
         samples
+    }
+
+    /// How many measurements found no series of their own, and how many came too late.
+    fn metrics_not_kept(&self) -> [u64; 2] {
+        let of = |store: &MetricStore| [store.folded.get(), store.late.get()];
+        let [folded, late] = of(&self.metrics);
+        if Arc::ptr_eq(&self.metrics, &self.own_metrics) {
+            return [folded, late];
+        }
+        let [own_folded, own_late] = of(&self.own_metrics);
+        [folded + own_folded, late + own_late]
     }
 
     pub(crate) fn stats(&self) -> HubStats {

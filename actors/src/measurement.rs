@@ -4,10 +4,9 @@ mod distribution;
 mod json;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::distribution::{Bucket, Distribution, Shape};
-use crate::clock::Clock;
 use crate::value::{Object, SmolStr};
 
 /// How long a metric's name may be, in bytes (OpenTelemetry's own limit for instrument names).
@@ -20,7 +19,7 @@ const MAX_UNIT_BYTES: usize = 63;
 const MAX_ATTRIBUTES_BYTES: usize = 4096;
 
 /// OpenTelemetry's kinds of metric, as far as they differ to those who watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the field's own names")]
 pub enum MetricKind {
@@ -99,6 +98,9 @@ pub enum MeasurementError {
     /// One of the hub's own series, or of its host's.
     #[error("id: {0} is a series of the hub itself; give yours attributes to tell them apart")]
     Reserved(SmolStr),
+    /// The hub is joined to others, and too much is on its way to their stream already.
+    #[error("no room for what is on its way to the stream of the hubs")]
+    NoRoom,
 }
 
 impl Measurement {
@@ -191,12 +193,29 @@ impl Measurement {
         is_total && self.source.is_some()
     }
 
+    /// About how many bytes it takes in memory.
+    pub fn size(&self) -> usize {
+        let parts = match &self.amount {
+            Amount::Add(_)
+            | Amount::Total(_)
+            | Amount::Set(_)
+            | Amount::Change(_)
+            | Amount::Level(_) => 0,
+            Amount::Observe(values) => values.len() * size_of::<f64>(),
+            Amount::Distribution(distribution) | Amount::DistributionTotal(distribution) => {
+                distribution.size()
+            }
+        };
+        let texts =
+            self.id.len() + self.unit.as_ref().map_or(0, SmolStr::len) + self.attributes.len();
+        size_of::<Self>() + texts + parts
+    }
+
     /// Takes no time from the future: it would make all that comes until then too late. When a counter began only tells it
     /// from others, and stays as it is: a start that moved with the clock would be a new one each time.
-    pub(crate) fn not_after(mut self, clock: &Clock) -> Self {
+    pub(crate) fn not_after(mut self, now: Timestamp) -> Self {
         let is_gauge = self.kind() == MetricKind::Gauge;
         let Some(source) = &mut self.source else { return self };
-        let now = clock.now();
         source.at = source.at.map(|at| at.min(now));
         if is_gauge {
             source.started = source.started.map(|started| started.min(now));
@@ -240,7 +259,7 @@ fn bad(member: &'static str, expected: &'static str) -> MeasurementError {
 }
 
 /// One text for all that are the same: sorted by key. Empty for none.
-fn canonical_attributes(attributes: Object) -> Box<str> {
+pub(crate) fn canonical_attributes(attributes: Object) -> Box<str> {
     if attributes.is_empty() {
         return "".into();
     }

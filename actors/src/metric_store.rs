@@ -24,6 +24,7 @@ use dashmap::DashMap;
 
 use self::counter::Total;
 use self::places::{Arrival, Room};
+pub(crate) use self::sample::names_only_a_hub;
 pub use self::sample::{Sample, SampleValue, Summary};
 pub(crate) use self::series::{Series, SeriesKey};
 use crate::lock;
@@ -100,7 +101,7 @@ impl MetricStore {
     }
 
     /// Whether a name belongs to the hub's own series, or the host's.
-    fn is_own(&self, id: &str) -> bool {
+    pub(crate) fn is_own(&self, id: &str) -> bool {
         is_the_hubs(id) || {
             let reserved = self.reserved.read().unwrap_or_else(PoisonError::into_inner);
             reserved.iter().any(|prefix| id.starts_with(&**prefix))

@@ -41,6 +41,9 @@ use crate::value::Object;
 /// series `other` of its kind, and `hub.metrics.folded` counts each handle that was given out for it. Numbers that are not
 /// finite are ignored.
 ///
+/// What is measured so is this program's own: if its hub is joined to others, it goes into no stream, and each series has the attribute
+/// `hub`, the hub's name, by which all of them show it. (A label of that name becomes `exported_hub`.)
+///
 /// It works behind any layer. It keeps no hub running: when the last [`HubHandle`] is dropped the hub stops, and from then
 /// on what is measured goes nowhere.
 #[derive(Debug, Clone)]

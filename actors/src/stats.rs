@@ -24,6 +24,8 @@ pub(crate) struct HubCounters {
     pub(crate) received: Count,
     pub(crate) refused: Count,
     pub(crate) dropped: Count,
+    /// Measurements that were not taken to the stream of the hubs.
+    pub(crate) measurements_refused: Count,
     pub(crate) delivered: Count,
     pub(crate) missed: Count,
     pub(crate) subscribers_refused: Count,

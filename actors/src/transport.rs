@@ -14,13 +14,14 @@ use crate::event::{Content, Event, EventId, NewEvent};
 use crate::event_log::Expired;
 use crate::hub::HubMessage;
 use crate::hub_core::HubCore;
+use crate::measurement::Measurement;
 use crate::metric_store::Sample;
 use crate::query::Since;
 
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 
-/// How a hub's events come into its log.
+/// How a hub's events come into its log, and measurements into its series.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// At once.
@@ -82,6 +83,15 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
     /// Takes events that nobody will send again, each with its size: all or none, at once or not at all.
     fn offer(&self, events: Vec<(Content, usize)>) -> Result<(), IngestError>;
 
+    /// Resolves once the stream has all of the measurements. If it fails, nothing says that it has none.
+    fn publish_measurements(
+        &self,
+        measurements: Vec<Measurement>,
+    ) -> BoxFuture<'_, Result<(), IngestError>>;
+
+    /// Takes a measurement that nobody will send again, at once or not at all.
+    fn offer_measurement(&self, measurement: Measurement) -> Result<(), IngestError>;
+
     /// Resolves once what this hub has published is in its own log.
     fn settled(&self) -> BoxFuture<'_, ()>;
 
@@ -93,6 +103,12 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
 
     /// What is measured of it.
     fn samples(&self) -> Vec<Sample>;
+
+    /// What this hub is called among the others.
+    fn hub_name(&self) -> &str;
+
+    /// The own series of the other hubs, as they have told them of late.
+    fn samples_of_others(&self) -> Vec<Sample>;
 }
 
 /// The past, page by page, the oldest first.

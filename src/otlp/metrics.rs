@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     HistogramDataPoint, Metric, NumberDataPoint, SummaryDataPoint,
 };
 use prost::Message;
-use telemetry_hub_actors::{Distribution, HubHandle, Measurement, Shape, Source};
+use telemetry_hub_actors::{Distribution, HubHandle, IngestError, Measurement, Shape, Source};
 
 use super::attributes::Members;
 use super::buckets::{explicit_buckets, exponential_buckets};
@@ -22,7 +22,8 @@ use super::context::Context;
 use super::encoding::Encoding;
 use super::pace::Pace;
 use super::wire::{Fields, Repeated, merge};
-use super::{Outcome, Unreadable};
+use super::{Fault, Outcome, Unreadable};
+use crate::reply::Problem;
 
 /// How large one metric may be in JSON, where it is read as a whole: some ten thousand data points.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
@@ -74,25 +75,64 @@ struct Timing {
 /// The number that the list of points has in all kinds of data.
 const POINTS: u32 = 1;
 
-/// Records every data point of a metric that can be read.
+/// How many bytes of measurements are recorded together: enough that to publish them, where they have to be, costs little each.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Measurements that are to be recorded together.
+pub(super) struct Recording<'a> {
+    hub: &'a HubHandle,
+    measurements: Vec<Measurement>,
+    bytes: usize,
+}
+
+impl<'a> Recording<'a> {
+    pub(super) fn new(hub: &'a HubHandle) -> Self {
+        Self { hub, measurements: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes one that can be recorded. Fails if it cannot be for a reason of its own.
+    fn take(&mut self, measurement: Measurement) -> Result<(), Unreadable> {
+        self.hub.check(&measurement)?;
+        self.bytes += measurement.size();
+        self.measurements.push(measurement);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= CHUNK_BYTES
+    }
+
+    /// Records what it has.
+    pub(super) async fn finish(&mut self) -> Result<(), IngestError> {
+        self.bytes = 0;
+        self.hub.record_all(std::mem::take(&mut self.measurements)).await
+    }
+}
+
+/// Takes every data point of a metric that can be read, to be recorded. Fails if they cannot be recorded now.
 pub(super) async fn record(
     encoding: Encoding,
     bytes: &[u8],
     context: &Context<'_>,
-    hub: &HubHandle,
+    recording: &mut Recording<'_>,
     outcome: &mut Outcome,
     pace: &mut Pace,
-) {
+) -> Result<(), Problem> {
     let metric = match encoding {
         Encoding::Json => encoding.to_protobuf::<Metric>(bytes, MAX_JSON_BYTES),
         Encoding::Protobuf => Ok(bytes.into()),
     };
     let recorded = match metric {
-        Ok(metric) => record_points(&metric, context, hub, outcome, pace).await,
-        Err(error) => Err(error),
+        Ok(metric) => record_points(&metric, context, recording, outcome, pace).await,
+        Err(error) => Err(error.into()),
     };
-    if let Err(error) = recorded {
-        outcome.reject(count_points(encoding, bytes), &error);
+    match recorded {
+        Ok(()) => Ok(()),
+        Err(Fault::Unreadable(error)) => {
+            outcome.reject(count_points(encoding, bytes), &error);
+            Ok(())
+        }
+        Err(Fault::Refused(problem)) => Err(problem),
     }
 }
 
@@ -100,26 +140,29 @@ pub(super) async fn record(
 async fn record_points(
     metric: &[u8],
     context: &Context<'_>,
-    hub: &HubHandle,
+    recording: &mut Recording<'_>,
     outcome: &mut Outcome,
     pace: &mut Pace,
-) -> Result<(), Unreadable> {
-    let head = MetricHead::decode(metric)?;
+) -> Result<(), Fault> {
+    let head = MetricHead::decode(metric).map_err(Unreadable::from)?;
     let Data { kind, bytes } = Data::of(metric)?;
-    let aggregation = Aggregation::of(kind, &bytes)?;
-    let limit = hub.config().max_event_bytes;
+    let aggregation = Aggregation::of(kind, &bytes).map_err(Unreadable::from)?;
+    let limit = recording.hub.config().max_event_bytes;
     let reader = Reader { metric: &head, kind, aggregation, context, limit };
     for point in Repeated::of(&bytes, POINTS) {
         let measurement =
             point.map_err(Unreadable::from).and_then(|point| reader.measurement(point));
         let recorded = match measurement {
-            Ok(Some(measurement)) => hub.record(measurement).map_err(Unreadable::from),
+            Ok(Some(measurement)) => recording.take(measurement),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
         match recorded {
             Ok(()) => outcome.accepted += 1,
             Err(error) => outcome.reject(1, &error),
+        }
+        if recording.is_full() {
+            recording.finish().await.map_err(Problem::from)?;
         }
         pace.step().await;
     }

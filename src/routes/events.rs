@@ -38,7 +38,8 @@ async fn accept(
     let read = |item: &[u8]| json::read(item, config.max_event_bytes);
     let items = body.items(json::split)?;
     intake.spend_items(items.len())?;
-    let mut batch = Batch::read(items, config.ingest_queue_bytes, read, NewEvent::size).await?;
+    let mut batch = Batch::default();
+    batch.read_on(&items, config.ingest_queue_bytes, read, NewEvent::size).await?;
     let events = std::mem::take(&mut batch.good);
     let accepted = events.len();
     if accepted > 0 {
@@ -53,6 +54,8 @@ async fn accept(
 #[derive(Debug)]
 pub(crate) struct Batch<T> {
     pub(crate) good: Vec<T>,
+    /// How many items have been read.
+    items: usize,
     rejected: usize,
     errors: Vec<ItemError>,
 }
@@ -66,33 +69,41 @@ struct Answer {
     errors: Vec<ItemError>,
 }
 
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { good: Vec::new(), items: 0, rejected: 0, errors: Vec::new() }
+    }
+}
+
 impl<T> Batch<T> {
-    /// Reads every item; the bad ones do not spoil the others. All together may not come to more than `limit` bytes.
-    pub(crate) async fn read<E: std::error::Error + 'static>(
-        items: Vec<&[u8]>,
+    /// Reads more items; the bad ones do not spoil the others. Together these may not come to more than `limit` bytes.
+    pub(crate) async fn read_on<E: std::error::Error + 'static>(
+        &mut self,
+        items: &[&[u8]],
         limit: usize,
         read: impl Fn(&[u8]) -> Result<T, E>,
         size: impl Fn(&T) -> usize,
-    ) -> Result<Self, Problem> {
-        let good = Vec::with_capacity(items.len().min(ITEMS_AT_A_TIME));
-        let mut batch = Self { good, rejected: 0, errors: Vec::new() };
+    ) -> Result<(), Problem> {
+        self.good.reserve(items.len().min(ITEMS_AT_A_TIME));
         let mut bytes = 0;
-        for (index, item) in items.into_iter().enumerate() {
+        for item in items {
+            let index = self.items;
+            self.items += 1;
             if index % ITEMS_AT_A_TIME == ITEMS_AT_A_TIME - 1 {
                 tokio::task::yield_now().await;
             }
             match read(item) {
                 Ok(good) => {
                     bytes += size(&good);
-                    batch.good.push(good);
+                    self.good.push(good);
                 }
-                Err(error) => batch.reject(index, &error),
+                Err(error) => self.reject(index, &error),
             }
             if bytes > limit {
                 return Err(IngestError::BatchTooLarge { bytes, limit }.into());
             }
         }
-        Ok(batch)
+        Ok(())
     }
 
     fn reject(&mut self, index: usize, error: &(impl std::error::Error + 'static)) {

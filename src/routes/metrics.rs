@@ -14,6 +14,9 @@ use crate::intake::{Incoming, Intake, Via};
 use crate::prometheus;
 use crate::reply::{self, HttpResponse, Problem};
 
+/// How many metrics are recorded together. Where they have to be published, that takes some milliseconds each time.
+const METRICS_AT_A_TIME: usize = 4096;
+
 pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     let path = warp::path!("api" / "telemetry" / "metrics").boxed();
     let route = incoming().and(sender(intake, Via::Metrics)).then(
@@ -30,7 +33,7 @@ pub(crate) fn scrape(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     readable(warp::path!("metrics").boxed(), route.boxed())
 }
 
-/// All series that may be seen. With many of them that takes long: no other request waits for it.
+/// All series that may be seen, but those that other hubs tell of themselves: whoever scrapes one hub scrapes each of them. With many of them that takes long: no other request waits for it.
 async fn page(admitted: Result<Admitted, Problem>) -> Result<HttpResponse, Problem> {
     let Admitted { intake, grant, .. } = admitted?;
     let turn = intake.turn_to_page().await?;
@@ -39,7 +42,7 @@ async fn page(admitted: Result<Admitted, Problem>) -> Result<HttpResponse, Probl
     let written = tokio::task::spawn_blocking(move || {
         // Held to its end, though nobody may wait for it any more.
         let _turn = turn;
-        prometheus::encode(&hub.metrics_of(&selection))
+        prometheus::encode(&hub.metrics_here(&selection))
     });
     let text = written.await.expect("it neither panics nor is aborted");
     Ok(reply::with_type(StatusCode::OK, prometheus::CONTENT_TYPE, text.into_bytes()))
@@ -65,18 +68,25 @@ async fn accept(
     let _turn = intake.turn_to_parse().await?;
     intake.check_ready()?;
     let limit = intake.hub.config().max_event_bytes;
-    let record = |item: &[u8]| -> Result<(), MetricError> {
+    let read = |item: &[u8]| -> Result<Measurement, MetricError> {
         if item.len() > limit {
             return Err(MetricError::TooLarge { size: item.len(), limit });
         }
         let value = serde_json::from_slice(item)?;
-        Ok(intake.hub.record(Measurement::from_json(value)?)?)
+        let measurement = Measurement::from_json(value)?;
+        intake.hub.check(&measurement)?;
+        Ok(measurement)
     };
-    // What is recorded takes no room here.
     let items = body.items(split)?;
     intake.spend_items(items.len())?;
-    let batch = Batch::read(items, 0, record, |()| 0).await?;
-    let accepted = batch.good.len();
+    let (mut batch, mut accepted) = (Batch::default(), 0);
+    for items in items.chunks(METRICS_AT_A_TIME) {
+        // No more than that is kept, whatever it takes.
+        batch.read_on(items, usize::MAX, read, Measurement::size).await?;
+        let measurements = std::mem::take(&mut batch.good);
+        accepted += measurements.len();
+        intake.hub.record_all(measurements).await?;
+    }
     intake.note(batch.brought(body.size(), accepted));
     batch.answer(accepted)
 }

@@ -5,6 +5,9 @@
 //! (`half_close`), for all answers or none: then nobody would notice a watcher who leaves. So an answer without an end keeps
 //! nothing back. Whether all of a body has come is known when it has been read, which may be after its end has been seen: it is
 //! waited for a little, and a client that broke off is noticed so much later.
+//!
+//! A client that still sends when it has been answered (413, 401) is read on for a moment before its connection ends: what comes to a closed socket is
+//! answered by a reset, which takes the answer with it (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
@@ -22,12 +25,17 @@ use super::holding::Holding;
 /// How long a body that has come may wait to be read: many times as long as a busy server takes to look at it.
 const READING: Duration = Duration::from_secs(1);
 
+/// How long a client is read on that has been answered before it has sent all.
+const LINGERING: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(super) struct HalfClose<S> {
     socket: S,
     exchange: Exchange,
     /// Since the end of the input has been seen, while nobody knows whether it came too early.
     reading: Option<Pin<Box<Sleep>>>,
+    /// Since nothing more is said to a client that still sends.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 /// What goes on on one connection over HTTP/1.1, where that is one request at a time.
@@ -38,8 +46,8 @@ pub(super) struct Exchange(Arc<Mutex<State>>);
 struct State {
     /// A request is being answered.
     is_under_way: bool,
-    /// All of it has come.
-    is_whole: bool,
+    /// Not all of it has come.
+    is_short: bool,
     /// Whoever waits for input that has ended.
     reader: Option<Waker>,
 }
@@ -65,7 +73,7 @@ pub(super) struct Told<B> {
 
 impl<S> HalfClose<S> {
     pub(super) fn new(socket: S, exchange: Exchange) -> Self {
-        Self { socket, exchange, reading: None }
+        Self { socket, exchange, reading: None, lingering: None }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -90,8 +98,8 @@ impl<S> HalfClose<S> {
 impl Exchange {
     /// A request has come, perhaps without all of its body.
     pub(super) fn begin<B: Body>(&self, body: B) -> (Told<B>, Answering) {
-        let is_whole = body.is_end_stream();
-        self.with(|state| *state = State { is_under_way: true, is_whole, reader: None });
+        let is_short = !body.is_end_stream();
+        self.with(|state| *state = State { is_under_way: true, is_short, reader: None });
         (Told { body, exchange: self.clone() }, Answering(self.clone()))
     }
 
@@ -99,10 +107,10 @@ impl Exchange {
     fn progress(&self, reader: &Waker) -> Progress {
         self.with(|state| {
             state.reader = Some(reader.clone());
-            match (state.is_under_way, state.is_whole) {
+            match (state.is_under_way, state.is_short) {
                 (false, _) => Progress::Nothing,
-                (true, false) => Progress::Reading,
-                (true, true) => Progress::Answering,
+                (true, true) => Progress::Reading,
+                (true, false) => Progress::Answering,
             }
         })
     }
@@ -142,7 +150,7 @@ impl<B: Body + Unpin> Body for Told<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() || self.body.is_end_stream() {
-            self.exchange.with(|state| state.is_whole = true);
+            self.exchange.with(|state| state.is_short = false);
         }
         Poll::Ready(frame)
     }
@@ -153,6 +161,27 @@ impl<B: Body + Unpin> Body for Told<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl<S: AsyncRead + Unpin> HalfClose<S> {
+    /// Reads on, and keeps nothing, until the client ends or the moment is over.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.exchange.with(|state| state.is_short) {
+            return Poll::Ready(());
+        }
+        let over = || Box::pin(sleep_until(Instant::now() + LINGERING));
+        if self.lingering.get_or_insert_with(over).as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -172,7 +201,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HalfClose<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for HalfClose<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HalfClose<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -198,6 +227,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HalfClose<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(context))?;
+        }
+        self.poll_linger(context).map(Ok)
     }
 }

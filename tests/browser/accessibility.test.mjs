@@ -1,31 +1,10 @@
 // For everybody: by keyboard alone, for eyes of all kinds (axe-core), without motion for whom that is better.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 
+import { checker } from './axe.mjs';
 import { scenario, status, until, untilEqual } from './harness.mjs';
 import { filters, openEvent, rowsInSight, untilOpen, untilShown } from './live_page.mjs';
-
-const axe = await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-
-/** What axe-core has against the page as it is now, with the elements. */
-async function violations(page) {
-  if (!(await page.evaluate(() => 'axe' in globalThis))) await page.evaluate(axe);
-  const found = await page.evaluate(async () => (await globalThis.axe.run(document, { resultTypes: ['violations'] })).violations);
-  return found.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target.join(' ')}: ${failureSummary.split('\n').slice(1).join(' ')}`));
-}
-
-/** Looks at each state of the page, in the light and in the dark. */
-function checker(page) {
-  return async (state) => {
-    const found = [];
-    for (const colorScheme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme });
-      found.push(...(await violations(page)).map((text) => `${state}, ${colorScheme}: ${text}`));
-    }
-    assert.deepEqual(found, []);
-  };
-}
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((level) => ({ type: 'some', level, text: level }));
 

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 
-/** Another server in the hub's place, that answers everything so. Gives a function that ends it. */
+/** Another server in the hub's place, that answers everything so; 0 is any port. Gives a function that ends it, and has its `port`. */
 export async function impostor(scene, port, answer) {
   const server = createServer((request, response) => answer(response, request));
   server.listen(port, '127.0.0.1');
@@ -15,5 +15,5 @@ export async function impostor(scene, port, answer) {
     await once(server, 'close');
   };
   scene.atTheEnd(end);
-  return end;
+  return Object.assign(end, { port: server.address().port });
 }

@@ -377,3 +377,25 @@ async fn an_answer_of_http2_that_nobody_takes_ends_with_its_connection() {
     drop(unread);
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_client_that_is_refused_while_it_still_sends_gets_its_answer() {
+    let server = TestServer::start().await;
+    let head = "POST /api/telemetry/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20000000\r\n\r\n";
+    let piece = vec![b' '; 64 * 1024];
+    for _ in 0..20 {
+        let mut socket = raw_request(&server, head).await;
+        // As a proxy does: all of it first. It may be cut off in the end.
+        let sending = async {
+            for _ in 0..300 {
+                socket.write_all(&piece).await?;
+            }
+            std::io::Result::Ok(())
+        };
+        within_patience(sending).await.ok();
+        let mut answer = vec![0; 12];
+        within_patience(socket.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 413");
+    }
+    server.stop().await.unwrap();
+}

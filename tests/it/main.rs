@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod manual;
 mod metrics;
+mod metrics_apart;
 mod otlp;
 mod otlp_json;
 mod otlp_metrics;

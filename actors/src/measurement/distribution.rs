@@ -46,6 +46,14 @@ impl Distribution {
     /// How many quantiles it may have; five are shown.
     const MAX_QUANTILES: usize = 1024;
 
+    /// How many bytes its shape takes in memory.
+    pub(super) fn size(&self) -> usize {
+        match &self.shape {
+            Shape::Buckets(buckets) => size_of_val(&**buckets),
+            Shape::Quantiles(quantiles) => size_of_val(&**quantiles),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), MeasurementError> {
         match &self.shape {
             Shape::Buckets(buckets) => self.check_buckets(buckets),

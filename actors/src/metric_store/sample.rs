@@ -9,7 +9,8 @@ use serde::ser::{Error as _, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::series::SeriesKey;
-use crate::measurement::MetricKind;
+use crate::measurement::{MetricKind, canonical_attributes};
+use crate::value::{Object, Value};
 
 /// One series at one moment. As JSON, an element of a metrics frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,9 +100,17 @@ impl Sample {
         self.value
     }
 
-    /// With the rate at which a counter grew since it had the value `before`, so many seconds ago.
+    /// The same series as that of one of several hubs: with an attribute that says which.
+    pub(crate) fn of_hub(mut self, hub: &str) -> Self {
+        let SeriesKey { id, kind, attributes } = &*self.key;
+        let attributes = with_hub(attributes, hub);
+        self.key = Arc::new(SeriesKey { id: id.clone(), kind: *kind, attributes });
+        self
+    }
+
+    /// With the rate at which a counter grew since it had the value `before`, so many seconds ago, unless its rate is known already.
     pub(crate) fn since(mut self, before: Option<f64>, seconds: f64) -> Self {
-        if let SampleValue::Counter { value, rate } = &mut self.value {
+        if let SampleValue::Counter { value, rate: rate @ None } = &mut self.value {
             // A counter that was not there before began at zero; one whose source restarted begins anew.
             let grown =
                 before.filter(|before| before <= value).map_or(*value, |before| *value - before);
@@ -152,6 +161,26 @@ impl Serialize for Sample {
     }
 }
 
+/// The name of the attribute that says which hub a series is of.
+const HUB: &str = "hub";
+
+/// Attributes and the hub. One that has its name already gets Prometheus's prefix for such clashes.
+fn with_hub(attributes: &str, hub: &str) -> Box<str> {
+    let attributes: Object = serde_json::from_str(attributes).unwrap_or_default();
+    let renamed =
+        |(key, value)| if key == HUB { ("exported_hub".into(), value) } else { (key, value) };
+    let hub = (HUB.into(), Value::from(hub));
+    canonical_attributes(attributes.into_iter().map(renamed).chain([hub]).collect())
+}
+
+/// Whether attributes are those of the own series of a hub.
+pub(crate) fn names_only_a_hub(attributes: &str) -> bool {
+    attributes.strip_prefix(r#"{"hub":""#).is_some_and(|_| {
+        let attributes: Object = serde_json::from_str(attributes).unwrap_or_default();
+        attributes.len() == 1
+    })
+}
+
 /// A number that is written without a fraction if it has none.
 struct Plain(f64);
 
@@ -180,5 +209,25 @@ mod tests {
         assert_eq!(rate(Some(10.0)), 10.0);
         assert_eq!(rate(None), 15.0);
         assert_eq!(rate(Some(100.0)), 15.0);
+        let known = Sample::own_counter("c", 30).since(Some(10.0), 2.0);
+        assert_eq!(known.clone().since(Some(29.0), 1.0), known);
+    }
+
+    #[test]
+    fn a_series_of_a_hub_is_told_apart_by_its_name() {
+        assert_eq!(&*with_hub("", "a\"b"), r#"{"hub":"a\"b"}"#);
+        assert_eq!(
+            &*with_hub(r#"{"hub":"mine","a":1,"z":2}"#, "h"),
+            r#"{"a":1,"exported_hub":"mine","hub":"h","z":2}"#
+        );
+        assert!(names_only_a_hub(&with_hub("", "h")));
+        for others in ["", r#"{"hub":1}"#, r#"{"hub":"h","z":2}"#, r#"{"a":1,"hub":"h"}"#] {
+            assert!(!names_only_a_hub(others), "{others}");
+        }
+        let sample = Sample::own_gauge("g", Some("By"), 1.0).of_hub("h");
+        assert_eq!(
+            serde_json::to_string(&sample).unwrap(),
+            r#"{"id":"g","type":"gauge","value":1,"unit":"By","attributes":{"hub":"h"}}"#
+        );
     }
 }

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use actor::NatsTransport;
 use archive::StreamArchive;
 use connection::Reason;
+use hub_series::Others;
 use place::StreamIds;
+use publish::Pending;
 
 use super::{Archive, Broker, TransportState};
 use crate::error::IngestError;
@@ -27,6 +29,7 @@ use crate::event::{Content, EventId, NewEvent};
 use crate::hub::HubMessage;
 use crate::hub_core::HubCore;
 use crate::lock;
+use crate::measurement::Measurement;
 use crate::metric_store::Sample;
 use crate::query::Since;
 use crate::stats::Count;
@@ -35,6 +38,8 @@ mod actor;
 mod archive;
 mod connection;
 mod feed;
+mod hub_series;
+mod measurements;
 pub(crate) mod place;
 mod publish;
 mod subject;
@@ -51,7 +56,7 @@ const COMPLAINT_LASTS: Duration = Duration::from_secs(10);
 pub struct NatsConfig {
     /// Servers of one NATS cluster: `nats://host:4222`, or `tls://…`. Others of the cluster are found by themselves.
     pub servers: Vec<String>,
-    /// What this hub is called, in the server's lists.
+    /// What this hub is called: in the server's lists, and in the attribute `hub` of its own series. No two hubs have one name.
     pub hub_name: String,
     /// What the subjects of all messages begin with.
     pub prefix: String,
@@ -128,23 +133,19 @@ pub(crate) struct Link {
     /// One permit for each byte that may still be on its way to the stream.
     room: Semaphore,
     room_bytes: usize,
-    offered: Mutex<Offered>,
+    /// What nobody waits for, the oldest first, each with its size.
+    offered: Mutex<VecDeque<(Content, usize)>>,
+    offered_measurements: Mutex<VecDeque<(Measurement, usize)>>,
+    /// What of that has been made messages, which have their ids.
+    pending: Mutex<VecDeque<Pending>>,
+    /// What other hubs tell of themselves.
+    others: Mutex<Others>,
     /// The actor has something to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
     /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
     complaint: Mutex<Option<(Instant, String)>>,
     counters: LinkCounters,
-}
-
-/// What nobody waits for.
-#[derive(Debug, Default)]
-struct Offered {
-    /// The oldest first, each with its size.
-    events: VecDeque<(Content, usize)>,
-    /// How many of them are published together, and under which ids. If that fails they may be in the stream all the same: published
-    /// again, they have the same.
-    underway: Option<(usize, u128)>,
 }
 
 #[derive(Debug, Default)]
@@ -202,6 +203,9 @@ impl Link {
             room: Semaphore::new(room_bytes),
             room_bytes,
             offered: Mutex::default(),
+            offered_measurements: Mutex::default(),
+            pending: Mutex::default(),
+            others: Mutex::default(),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
             complaint: Mutex::default(),
@@ -323,6 +327,17 @@ impl Broker for NatsBroker {
         self.0.offer(events)
     }
 
+    fn publish_measurements(
+        &self,
+        measurements: Vec<Measurement>,
+    ) -> BoxFuture<'_, Result<(), IngestError>> {
+        self.0.publish_measurements(measurements).boxed()
+    }
+
+    fn offer_measurement(&self, measurement: Measurement) -> Result<(), IngestError> {
+        self.0.offer_measurement(measurement)
+    }
+
     fn settled(&self) -> BoxFuture<'_, ()> {
         self.0.settled().boxed()
     }
@@ -333,6 +348,14 @@ impl Broker for NatsBroker {
 
     fn number(&self, id: EventId) -> Option<u64> {
         Some(self.0.progress().ids?.place(id)?.number())
+    }
+
+    fn hub_name(&self) -> &str {
+        &self.0.config.hub_name
+    }
+
+    fn samples_of_others(&self) -> Vec<Sample> {
+        lock(&self.0.others).samples(Instant::now())
     }
 
     fn samples(&self) -> Vec<Sample> {

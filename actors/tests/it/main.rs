@@ -9,6 +9,7 @@
 
 mod flow;
 mod harness;
+mod joined_metrics;
 mod law;
 mod layer;
 mod lifecycle;

@@ -12,13 +12,13 @@ const STATUSES = {
   429: ['Too much from one', 'A token or an address brings more, or has more streams, than it may. It was told when to come back.'],
   431: ['Head too large', 'Headers over max_head_bytes.'],
   500: ['Fault of the hub', 'Something went wrong inside. The hub’s log says what.'],
-  503: ['No room', 'No room, or shutting down. Clients were told when to come back.'],
+  503: ['Not now', 'No room, not joined to the other hubs, or shutting down. Clients were told when to come back. Checks of readiness count as well.'],
 };
 
 const REASONS = {
   'hub.events.refused': [
     'Events refused',
-    'The ingest queue was full for longer than ingest_patience, or the hub was going down. Senders got 503 and should send again.',
+    'The ingest queue was full for longer than ingest_patience, the other hubs were away for longer than nats_patience, or the hub was going down. Senders got 503 and should send again.',
   ],
   'hub.events.dropped': [
     'Own events lost',
@@ -31,10 +31,19 @@ const REASONS = {
   'hub.replays.expired': ['Replays cut short', 'Older events were asked for than replay_bytes has room for. Clients were told by gap.'],
   'hub.metrics.folded': ['Series folded', 'More series than max_series: what came beyond is counted in “other”.'],
   'hub.metrics.late': ['Points too late', 'Data points older than what was known already, left out.'],
+  'hub.metrics.refused': [
+    'Measurements refused',
+    'The stream of the hubs had not acknowledged them in time, or there was no room for them. Senders got 503 and should send again.',
+  ],
   'hub.metrics.frames_replaced': ['Metrics frames skipped', 'Their clients read too slowly, and got the next frame instead.'],
   'hub.collector.restarts': ['Collector restarted', 'A fault inside the hub. Its log says what.'],
   'hub.sampler.restarts': ['Sampler restarted', 'A fault inside the hub. Its log says what.'],
   'hub.sweeper.restarts': ['Sweeper restarted', 'A fault inside the hub. Its log says what.'],
+  'hub.transport.disconnects': ['Cut off', 'The connection to the other hubs was lost. What came meanwhile was shown later.'],
+  'hub.transport.failed': ['Publishing given up', 'The other hubs’ stream did not acknowledge within nats_patience. Senders got 503 and should send again.'],
+  'hub.transport.holes': ['Messages gone', 'The stream had let go of messages that a hub had not read. Clients were told by gap. Is nats_max_bytes too small?'],
+  'hub.transport.unreadable': ['Messages unreadable', 'Somebody else publishes under nats_prefix, or a newer hub does.'],
+  'hub.transport.restarts': ['Joining restarted', 'A fault inside the hub. Its log says what.'],
   'server.bodies.refused': ['Bodies refused', 'Too many bodies were being read at once. Senders got 503 and should send again.'],
   'server.bodies.limited': ['Bodies over the rate', 'A token brought more than it may a second. Senders got 429, or 413 if it never fits.'],
   'server.signatures.refused': [
@@ -52,9 +61,8 @@ const REASONS = {
 
 const RESPONSE = /^server\.responses\.(\d{3})$/;
 
-/** `[title, explanation]` for a counter of refusals; null for every other series. */
-export function reasonOf({ id, attributes, type }) {
-  if (type !== 'counter' || attributes !== null) return null;
+/** `[title, explanation]` for the name of a counter of refusals; null for every other. */
+export function reasonOf(id) {
   if (Object.hasOwn(REASONS, id)) return REASONS[id];
   const status = RESPONSE.exec(id)?.[1];
   if (status === undefined) return null;

@@ -25,6 +25,11 @@ export class Sources {
   });
   element = this.#section.element;
 
+  /** Joined hubs tell each of its own alone. */
+  tellWhose(isJoined) {
+    this.#section.entitle(isJoined ? 'Sources of this hub' : 'Sources');
+  }
+
   async poll() {
     const answer = await ask('api/telemetry/sources');
     const reason = excuse(answer, 'sources');

@@ -34,6 +34,11 @@ export class Subscribers {
     this.#shell = shell;
   }
 
+  /** Joined hubs tell each of its own alone. */
+  tellWhose(isJoined) {
+    this.#section.entitle(isJoined ? 'Subscribers of this hub' : 'Subscribers');
+  }
+
   async poll() {
     const after = this.#pages.at(-1);
     const answer = await ask(`${PATH}?limit=${PAGE}${after === null ? '' : `&after=${after}`}`);

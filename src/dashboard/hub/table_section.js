@@ -6,6 +6,7 @@ import { KeyedRows } from './keyed_rows.js';
 
 export class TableSection {
   #rows;
+  #title = el('h2');
   #note;
   #count = el('p', { class: 'hub-count' });
   #scroller;
@@ -17,11 +18,18 @@ export class TableSection {
     this.#note = el('p', { class: `hub-empty ${noteClass}` });
     const table = el('table', { class: `table ${id}-table` }, el('thead', {}, el('tr', {}, heads.map(head))), body);
     // It may be wider than the screen: then the keys have to reach it, to scroll.
-    this.#scroller = el('div', { class: 'hub-table', tabindex: '0', role: 'group', 'aria-label': title }, table);
-    const header = el('header', { class: 'hub-header' }, el('h2', { id: `${id}-title` }, title), this.#count, tools);
+    this.#scroller = el('div', { class: 'hub-table', tabindex: '0', role: 'group' }, table);
+    this.#title.id = `${id}-title`;
+    const header = el('header', { class: 'hub-header' }, this.#title, this.#count, tools);
     const attributes = { class: 'hub-section panel', 'aria-labelledby': `${id}-title` };
     this.element = el('section', attributes, header, this.#note, this.#scroller);
+    this.entitle(title);
     this.say(note);
+  }
+
+  entitle(title) {
+    write(this.#title, title);
+    this.#scroller.setAttribute('aria-label', title);
   }
 
   /** Shows a sentence instead of rows. */

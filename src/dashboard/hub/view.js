@@ -6,6 +6,8 @@ import { Redraw, write } from '../metrics/redraw.js';
 import { DEFAULT_INTERVAL, metricsSource as source } from '../metrics/source.js';
 import { theme } from '../metrics/theme.js';
 import { Health } from './health.js';
+import { Hubs } from './hubs.js';
+import { OwnSeries } from './own.js';
 import { Poll } from './poll.js';
 import { Refusals } from './refusals.js';
 import { Sources } from './sources.js';
@@ -18,6 +20,7 @@ class HubView {
   #shell;
   #isShown = false;
   #parts;
+  #own = new OwnSeries(source.store);
   #redraw = new Redraw(() => this.#draw());
   #polls;
   #note = el('p', { class: 'hub-note', role: 'status', hidden: true });
@@ -26,8 +29,9 @@ class HubView {
     this.#shell = shell;
     const parts = {
       health: new Health(),
-      tiles: new Tiles(source.store),
-      refusals: new Refusals(source.store),
+      tiles: new Tiles(this.#own, source.store.timeline),
+      hubs: new Hubs(this.#own),
+      refusals: new Refusals(this.#own),
       sources: new Sources(),
       subscribers: new Subscribers(shell),
     };
@@ -37,7 +41,9 @@ class HubView {
       el('h1', { class: 'visually-hidden' }, 'Hub'),
       parts.health.element,
       this.#note,
+      parts.hubs.summary,
       parts.tiles.element,
+      parts.hubs.element,
       parts.refusals.element,
       parts.sources.element,
       parts.subscribers.element,
@@ -76,8 +82,12 @@ class HubView {
   }
 
   #draw() {
-    this.#parts.tiles.draw();
-    this.#parts.refusals.draw();
+    const { tiles, hubs, refusals, sources, subscribers } = this.#parts;
+    tiles.draw();
+    const isJoined = hubs.draw();
+    refusals.draw();
+    sources.tellWhose(isJoined);
+    subscribers.tellWhose(isJoined);
   }
 }
 

@@ -47,6 +47,12 @@ export function notGranted({ status, detail }) {
   return nothingToSee(title, `The hub says: ${visible(detail)}.`);
 }
 
+/** The hub is not to be reached, or says why it gives no stream yet. */
+export function notNow(problem) {
+  if (!problem?.isOfHub) return nothingToSee('The hub cannot be reached', 'This page tries again by itself.');
+  return nothingToSee('The hub gives no stream yet', `It says: ${visible(problem.detail)}. This page tries again by itself.`);
+}
+
 /** The hub is not to be reached, or does not grant the stream. */
 export function nothingToSee(title, text) {
   return [el('h2', {}, title), el('p', {}, text)];

@@ -4,7 +4,7 @@ import { address } from '../address.js';
 import { credentials } from '../credentials.js';
 import { el } from '../dom.js';
 import { count } from '../format.js';
-import { notGranted, nothingMatches, nothingToSee, nothingYet } from './empty.js';
+import { notGranted, notNow, nothingMatches, nothingToSee, nothingYet } from './empty.js';
 import { FilterBar } from './filter_bar.js';
 import { asked, rateOf, read, saysWhich, whatFollows, withExclusion, withParameter, written } from './query.js';
 import { Rows } from './rows.js';
@@ -29,6 +29,8 @@ class LiveView {
   /** The end of the rows when the list ceased to follow. */
   #leftAt = 0;
   #emptyShown = '';
+  /** What became of the latest attempt to get the stream, until the next one is over. */
+  #problem = null;
   #isShown = false;
   #wasSignedIn = credentials.isSignedIn;
 
@@ -180,6 +182,7 @@ class LiveView {
   }
 
   #stateChanged(state) {
+    if (state.phase !== 'connecting') this.#problem = state.problem ?? null;
     this.bar.blame(state.phase === 'refused' && state.problem.status === BAD_REQUEST ? state.problem : null);
     this.shell.state(state);
   }
@@ -239,7 +242,7 @@ class LiveView {
     const isEmpty = this.#rows.events === 0 && this.#rows.dropped === 0;
     const { why, nodes } = isEmpty ? this.#whatIsMissing() : { why: '', nodes: null };
     this.empty.hidden = why === '';
-    const key = `${why} ${this.#begunWith} ${this.stream.state.problem?.detail}`;
+    const key = `${why} ${this.#begunWith} ${this.#problem?.detail}`;
     if (why === '' || key === this.#emptyShown) return;
     this.#emptyShown = key;
     this.empty.dataset.why = why;
@@ -250,7 +253,8 @@ class LiveView {
     const { state, isCaughtUp } = this.stream;
     if (state.phase === 'signed-out') return { why: 'signed-out', nodes: () => nothingToSee('Not signed in', 'This hub shows its events to those who have a token for it.') };
     if (state.phase === 'refused') return { why: 'refused', nodes: () => notGranted(state.problem) };
-    if (state.phase === 'waiting' && !isCaughtUp) return { why: 'away', nodes: () => nothingToSee('The hub cannot be reached', 'This page tries again by itself.') };
+    const isTryingAgain = state.phase === 'waiting' || (state.phase === 'connecting' && state.attempt > 0);
+    if (isTryingAgain && !isCaughtUp) return { why: 'away', nodes: () => notNow(this.#problem) };
     if (!isCaughtUp) return { why: '', nodes: null };
     if (saysWhich(this.#query)) return { why: 'filter', nodes: () => nothingMatches(this.#query, () => this.#ask([])) };
     return { why: 'none', nodes: nothingYet };

@@ -1,18 +1,19 @@
 //! The actor that owns the connection to NATS: it finds the stream, reads it into the log, and publishes what nobody waits for.
 //!
-//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub). How far the stream has been read stands in the [`Link`], which outlives it: a new
+//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
 //! one opens a new connection and goes on there. Unlike the others it waits for something outside: in turns of a second at most.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::random_range;
 
 use super::Link;
 use super::connection::{self, Reason};
 use super::feed::Feed;
+use super::hub_series::{HubSeries, HubSeriesArguments};
 use crate::hub_core::HubCore;
 use crate::timer::Timer;
 
@@ -58,7 +59,7 @@ impl Actor for NatsTransport {
     ) -> Result<(), ActorProcessingErr> {
         let outcome = match &mut state.feed {
             Some(feed) => feed.turn(&state.core).await,
-            None => state.open().await,
+            None => state.open(&myself).await,
         };
         if let Err(reason) = outcome {
             tracing::debug!(reason, "the stream is looked for again");
@@ -71,20 +72,35 @@ impl Actor for NatsTransport {
                 return Ok(());
             }
         }
-        // Fails only while the hub ends.
-        if state.feed.is_some() && state.link.forward().await.is_err() {
-            tracing::debug!("what nobody waits for is published later");
+        if state.feed.is_some()
+            && let Err(error) = state.link.forward().await
+        {
+            tracing::debug!(%error, "what nobody waits for is published later");
         }
         myself.cast(NatsMessage::GoOn)?;
         Ok(())
     }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        _state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(..) | SupervisionEvent::ActorFailed(..) => {
+                Err("what tells the other hubs of this one has ended".into())
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
+        }
+    }
 }
 
 impl NatsState {
-    async fn open(&mut self) -> Result<(), Reason> {
+    async fn open(&mut self, myself: &ActorRef<NatsMessage>) -> Result<(), Reason> {
         let client = match &self.client {
             Some(client) => client.clone(),
-            None => self.client.insert(connection::connect(&self.link).await?).clone(),
+            None => self.connect(myself).await?,
         };
         let (session, info) = connection::find_stream(&self.link, &client).await?;
         let feed = Feed::open(&self.link, &self.core, &session, &info).await?;
@@ -92,5 +108,15 @@ impl NatsState {
         feed.begin();
         self.feed = Some(feed);
         Ok(())
+    }
+
+    /// Opens the connection, and has the other hubs told on it of this one.
+    async fn connect(&mut self, myself: &ActorRef<NatsMessage>) -> Result<Client, Reason> {
+        let client = connection::connect(&self.link).await?;
+        let (link, core) = (Arc::clone(&self.link), Arc::clone(&self.core));
+        let arguments = HubSeriesArguments { link, core, client: client.clone() };
+        let started = HubSeries::spawn_linked(None, HubSeries, arguments, myself.get_cell()).await;
+        started.map_err(|error| connection::told("the other hubs cannot be heard", &error))?;
+        Ok(self.client.insert(client).clone())
     }
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::connection::{self, Reason, told};
 use super::feed::{consumer, from_sequence, milliseconds_of, time_of};
 use super::place::Place;
+use super::subject::{self, Carries};
 use super::{Link, Session, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
 use crate::event_log::Expired;
@@ -234,10 +235,15 @@ impl StreamArchive {
         events: &mut Vec<Arc<Event>>,
     ) {
         let after = self.last.map(|last| last.place);
+        let carries = subject::carries(&self.link.config.prefix, &message.subject);
+        let is_of_events = carries == Carries::Events;
         // One that is not of a hub's making was counted when it came.
-        for (index, event) in
-            wire::decode(&message.payload).unwrap_or_default().into_iter().enumerate()
-        {
+        let of_message = if is_of_events {
+            wire::decode(&message.payload).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        for (index, event) in of_message.into_iter().enumerate() {
             let place = Place::new(sequence, index);
             if after.is_some_and(|after| place <= after) {
                 continue;

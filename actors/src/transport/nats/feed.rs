@@ -23,7 +23,8 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{self, Reason, told};
 use super::place::Place;
-use super::{Link, NatsConfig, Progress, Session, subject, wire};
+use super::subject::{self, Carries};
+use super::{Link, NatsConfig, Progress, Session, measurements, wire};
 use crate::event::{Content, NewEvent};
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
@@ -179,12 +180,20 @@ impl Feed {
         // A server's clock may be behind that of the one before it: ids increase all the same.
         let milliseconds = milliseconds_of(arrived).max(milliseconds);
         self.tell_holes(core, sequence, milliseconds);
-        let events = wire::decode(&message.payload).unwrap_or_else(|error| {
-            tracing::warn!(%error, sequence, subject = %message.subject, "a message of the stream is not of a hub's making");
-            self.link.counters.unreadable.add(1);
-            Vec::new()
-        });
-        self.accept(core, events, sequence, milliseconds, arrived).await?;
+        match subject::carries(&self.link.config.prefix, &message.subject) {
+            Carries::Events => {
+                let events = wire::decode(&message.payload);
+                let events =
+                    events.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
+                self.accept(core, events, sequence, milliseconds, arrived).await?;
+            }
+            Carries::Measurements => {
+                // Others first: from here on until it is noted, nobody must come between.
+                tokio::task::yield_now().await;
+                self.record(core, message, sequence, arrived);
+            }
+            Carries::HubSeries => {}
+        }
         (self.expected, self.first) = (Some(sequence + 1), 0);
         self.link.progress.send_replace(Progress {
             ids: Some(self.session.ids),
@@ -224,6 +233,29 @@ impl Feed {
         }
     }
 
+    /// Records what sources have measured.
+    fn record(&self, core: &HubCore, message: &Message, sequence: u64, arrived: Timestamp) {
+        let measurements = measurements::decode(&message.payload);
+        let measurements =
+            measurements.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
+        for measurement in measurements {
+            if !core.record_from_stream(measurement, arrived) {
+                self.link.counters.unreadable.add(1);
+            }
+        }
+    }
+
+    fn cannot_read<T>(
+        &self,
+        message: &Message,
+        sequence: u64,
+        error: &serde_json::Error,
+    ) -> Vec<T> {
+        tracing::warn!(%error, sequence, subject = %message.subject, "a message of the stream is not of a hub's making");
+        self.link.counters.unreadable.add(1);
+        Vec::new()
+    }
+
     async fn accept(
         &self,
         core: &HubCore,
@@ -235,11 +267,11 @@ impl Feed {
         let mut arrivals = Vec::with_capacity(events.len());
         let mut bytes = 0;
         // Who read it before may have come to its end in the middle of it.
-        let last = core.log.last_id();
+        let last = self.expected.map(|_| core.log.last_id());
         for (index, event) in events.into_iter().enumerate() {
             let place = Place::new(sequence, index);
             let id = self.session.ids.id(milliseconds, place);
-            if id <= last {
+            if last.is_some_and(|last| id <= last) {
                 continue;
             }
             // Larger than the hub's own limits, which another one may not have: then it fills the queue by itself.

@@ -1,18 +1,22 @@
 //! From a source to the stream: a message is published until the stream acknowledges it, under one id, so that it is there once.
 
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use futures_util::future::try_join_all;
 use rand::{random, random_range};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::wire::{self, Message, TooLarge};
-use super::{Link, Offered, Session};
+use super::{Link, Session, measurements};
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
 use crate::lock;
+use crate::measurement::Measurement;
 
 /// How long to wait for an acknowledgement before the message is published again.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
@@ -23,11 +27,42 @@ const PAUSE: std::ops::Range<u64> = 50..250;
 /// How many events that nobody waits for are published at once.
 const OFFERED_AT_ONCE: usize = 1000;
 
+/// For how long what nobody waits for is published before the stream is read again.
+const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What publishing again cannot mend.
 enum Outcome {
     Done,
     Again(PublishError),
     TooLarge,
+}
+
+/// A message that nobody waits for, with its id.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    message: Message,
+    id: String,
+    /// How much room comes free once the stream has it.
+    room: usize,
+}
+
+impl Pending {
+    fn new(message: Message, room: usize) -> Self {
+        Self { message, id: new_id(), room }
+    }
+}
+
+/// An id by which the stream knows a message that comes again.
+fn new_id() -> String {
+    format!("{:032x}", random::<u128>())
+}
+
+/// The oldest of what was offered, and how much room that takes.
+fn take_some<T>(offered: &Mutex<VecDeque<(T, usize)>>) -> (Vec<T>, usize) {
+    let mut offered = lock(offered);
+    let number = offered.len().min(OFFERED_AT_ONCE);
+    let room = offered.iter().take(number).map(|(_, size)| size).sum();
+    (offered.drain(..number).map(|(item, _)| item).collect(), room)
 }
 
 impl From<TooLarge> for IngestError {
@@ -40,12 +75,30 @@ impl Link {
     /// Resolves once the stream has all of the events.
     pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<(), IngestError> {
         let deadline = Instant::now() + self.config.patience;
-        let bytes: usize = events.iter().map(NewEvent::size).sum();
+        let bytes = events.iter().map(NewEvent::size).sum();
+        let _room = self.take_room(bytes, deadline).await?;
+        self.publish_all(&events, deadline).await
+    }
+
+    /// Resolves once the stream has all of the measurements.
+    pub(super) async fn publish_measurements(
+        &self,
+        measurements: Vec<Measurement>,
+    ) -> Result<(), IngestError> {
+        let deadline = Instant::now() + self.config.patience;
+        let bytes = measurements.iter().map(Measurement::size).sum();
+        let _room = self.take_room(bytes, deadline).await?;
+        self.publish_measured(&measurements, deadline).await
+    }
+
+    async fn take_room(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, IngestError> {
         let permits = u32::try_from(bytes.min(self.room_bytes)).expect("it was cut to what fits");
         let room = timeout_at(deadline, self.room.acquire_many(permits)).await;
-        let _room =
-            room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)?;
-        self.publish_all(&events, random(), deadline).await
+        room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)
     }
 
     /// Takes events that nobody waits for, if there is room.
@@ -53,46 +106,93 @@ impl Link {
         let bytes: usize = events.iter().map(|(_, size)| size).sum();
         let permits = u32::try_from(bytes).map_err(|_| IngestError::QueueFull)?;
         self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
-        lock(&self.offered).events.extend(events);
+        lock(&self.offered).extend(events);
         self.wake.notify_one();
         Ok(())
     }
 
-    /// Publishes what was offered. What cannot be published stays. Who calls this opens connections: it does not wait for one.
+    /// Takes a measurement that nobody waits for, if there is room.
+    pub(super) fn offer_measurement(&self, measurement: Measurement) -> Result<(), IngestError> {
+        let size = measurement.size();
+        let permits = u32::try_from(size).map_err(|_| IngestError::QueueFull)?;
+        self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
+        lock(&self.offered_measurements).push_back((measurement, size));
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Publishes what was offered, for a moment. What the stream has not acknowledged stays, under the id that it has been given: it is
+    /// there once, whoever publishes it again.
     pub(super) async fn forward(&self) -> Result<(), IngestError> {
-        while let Some((some, id)) = self.next_offered() {
-            let mut status = self.status.subscribe();
-            let outcome = tokio::select! {
-                outcome = self.publish_all(&some, id, Instant::now() + self.config.patience) => outcome,
-                _ = status.wait_for(|status| status.session.is_none()) => {
-                    Err(IngestError::Unavailable)
-                }
-            };
-            match outcome {
+        if !self.has_offers() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + FORWARDED_WITHIN;
+        let session = self.session(deadline).await?;
+        while let Some(Pending { message, id, room }) = self.next_pending(session.max_payload) {
+            match self.publish_under(&id, &message, deadline).await {
+                Ok(()) => {}
                 // Nothing will make it smaller.
-                Ok(()) | Err(IngestError::EventTooLarge { .. }) => self.forget_offered(some.len()),
+                Err(error @ IngestError::EventTooLarge { .. }) => self.give_up(&error),
                 Err(error) => return Err(error),
             }
+            lock(&self.pending).pop_front();
+            self.room.add_permits(room);
         }
         Ok(())
     }
 
-    /// What is published next of what was offered, and under which ids.
-    fn next_offered(&self) -> Option<(Vec<NewEvent>, u128)> {
-        let Offered { events, underway } = &mut *lock(&self.offered);
-        if events.is_empty() {
-            return None;
-        }
-        let most = events.len().min(OFFERED_AT_ONCE);
-        let (count, id) = *underway.get_or_insert_with(|| (most, random()));
-        Some((events.iter().take(count).map(|(event, _)| event.get().clone()).collect(), id))
+    fn has_offers(&self) -> bool {
+        !lock(&self.pending).is_empty()
+            || !lock(&self.offered).is_empty()
+            || !lock(&self.offered_measurements).is_empty()
     }
 
-    fn forget_offered(&self, count: usize) {
-        let mut offered = lock(&self.offered);
-        offered.underway = None;
-        let bytes = offered.events.drain(..count).map(|(_, size)| size).sum();
-        self.room.add_permits(bytes);
+    /// The oldest message of what was offered, made of it if there is none yet.
+    fn next_pending(&self, max_payload: usize) -> Option<Pending> {
+        let mut pending = lock(&self.pending);
+        if pending.is_empty() {
+            let (messages, room) = self.encode_offered(max_payload);
+            pending.extend(messages.into_iter().map(|message| Pending::new(message, 0)));
+            match pending.back_mut() {
+                Some(last) => last.room = room,
+                None => self.room.add_permits(room),
+            }
+        }
+        pending.front().cloned()
+    }
+
+    /// Messages of some of what was offered, and how much room that takes. What is too large for one is given up.
+    fn encode_offered(&self, max_payload: usize) -> (Vec<Message>, usize) {
+        let prefix = &self.config.prefix;
+        let (events, events_room) = take_some(&self.offered);
+        let (measured, measured_room) = take_some(&self.offered_measurements);
+        let of_events =
+            |events: &[Content]| wire::encode(events.iter().map(Content::get), prefix, max_payload);
+        let of_measurements =
+            |measured: &[Measurement]| measurements::encode(measured, prefix, max_payload);
+        let mut messages = self.encode_some(&events, of_events);
+        messages.extend(self.encode_some(&measured, of_measurements));
+        (messages, events_room + measured_room)
+    }
+
+    fn encode_some<T>(
+        &self,
+        items: &[T],
+        encode: impl Fn(&[T]) -> Result<Vec<Message>, TooLarge>,
+    ) -> Vec<Message> {
+        encode(items).unwrap_or_else(|_| {
+            // The others are small enough.
+            let alone = items.chunks(1).map(encode);
+            let kept = alone
+                .filter_map(|message| message.map_err(|error| self.give_up(&error.into())).ok());
+            kept.flatten().collect()
+        })
+    }
+
+    fn give_up(&self, error: &IngestError) {
+        self.counters.failed.add(1);
+        tracing::warn!(%error, "something that nobody waits for is not published");
     }
 
     /// Resolves once nothing is on its way to the stream, and what was published has been read; or at once while the stream cannot be
@@ -113,37 +213,48 @@ impl Link {
         progress.wait_for(|progress| progress.sequence >= last).await.ok();
     }
 
-    /// Publishes events under this id and those that follow it, one for each message.
-    async fn publish_all(
+    async fn publish_all(&self, events: &[NewEvent], deadline: Instant) -> Result<(), IngestError> {
+        let session = self.session(deadline).await?;
+        let messages = wire::encode(events, &self.config.prefix, session.max_payload)?;
+        self.publish_messages(messages, deadline).await
+    }
+
+    async fn publish_measured(
         &self,
-        events: &[NewEvent],
-        id: u128,
+        measurements: &[Measurement],
         deadline: Instant,
     ) -> Result<(), IngestError> {
         let session = self.session(deadline).await?;
-        let messages = wire::encode(events, &self.config.prefix, session.max_payload)?;
-        let messages = messages.into_iter().zip(0..);
-        try_join_all(
-            messages.map(|(message, index)| {
-                self.publish_one(message, id.wrapping_add(index), deadline)
-            }),
-        )
-        .await?;
+        let messages =
+            measurements::encode(measurements, &self.config.prefix, session.max_payload)?;
+        self.publish_messages(messages, deadline).await
+    }
+
+    async fn publish_messages(
+        &self,
+        messages: Vec<Message>,
+        deadline: Instant,
+    ) -> Result<(), IngestError> {
+        try_join_all(messages.into_iter().map(|message| self.publish_one(message, deadline)))
+            .await?;
         Ok(())
     }
 
     /// Publishes a message until the stream has it, or the deadline has come.
-    async fn publish_one(
+    async fn publish_one(&self, message: Message, deadline: Instant) -> Result<(), IngestError> {
+        self.publish_under(&new_id(), &message, deadline).await
+    }
+
+    async fn publish_under(
         &self,
-        message: Message,
-        id: u128,
+        id: &str,
+        message: &Message,
         deadline: Instant,
     ) -> Result<(), IngestError> {
-        let id = format!("{id:032x}");
         loop {
             let session =
                 self.session(deadline).await.inspect_err(|_| self.counters.failed.add(1))?;
-            match self.try_publish(&session, &message, &id, deadline).await {
+            match self.try_publish(&session, message, id, deadline).await {
                 Outcome::Done => return Ok(()),
                 Outcome::TooLarge => {
                     let (bytes, limit) = (message.payload.len(), session.max_payload);

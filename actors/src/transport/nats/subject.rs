@@ -1,10 +1,16 @@
 //! The subjects of messages: `<prefix>.<signal>.<service>`, so that who wants one service alone can ask NATS for it.
 
 use crate::event::NewEvent;
-use crate::value::Value;
+use crate::value::{Object, Value};
 
 /// The attribute that names the service (OpenTelemetry semantic conventions, "Service").
-const SERVICE: &str = "service.name";
+pub(super) const SERVICE: &str = "service.name";
+
+/// What stands where a signal does, of measurements: OpenTelemetry's third signal.
+const METRIC: &str = "metric";
+
+/// What stands there of what hubs tell one another of themselves, which is no part of the stream.
+const HUB: &str = "hub";
 
 /// The token of what names no service.
 const NO_SERVICE: &str = "_";
@@ -14,16 +20,52 @@ const MAX_TOKEN_BYTES: usize = 128;
 
 /// The subject of an event.
 pub(super) fn of(prefix: &str, event: &NewEvent) -> String {
-    let service = match event.data.get(SERVICE) {
-        Some(Value::String(name)) => token(name),
-        Some(_) | None => NO_SERVICE.to_owned(),
-    };
-    format!("{prefix}.{}.{service}", event.signal.as_str())
+    format!("{prefix}.{}.{}", event.signal.as_str(), service(event.data.get(SERVICE)))
 }
 
-/// What all messages of a prefix have in common.
-pub(super) fn all(prefix: &str) -> [String; 2] {
-    ["log", "span"].map(|signal| format!("{prefix}.{signal}.*"))
+/// The subject of a measurement with these attributes.
+pub(super) fn of_measurement(prefix: &str, attributes: &Object) -> String {
+    format!("{prefix}.{METRIC}.{}", service(attributes.get(SERVICE)))
+}
+
+/// What the messages of a subject have in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carries {
+    Events,
+    Measurements,
+    /// What a hub tells of itself: a stream that takes all of the prefix has that too, and it is of no use there.
+    HubSeries,
+}
+
+pub(super) fn carries(prefix: &str, subject: &str) -> Carries {
+    let rest = subject.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+    match rest.and_then(|rest| rest.split('.').next()) {
+        Some(METRIC) => Carries::Measurements,
+        Some(HUB) => Carries::HubSeries,
+        Some(_) | None => Carries::Events,
+    }
+}
+
+/// Where a hub of this name tells the others of itself.
+pub(super) fn of_hub(prefix: &str, name: &str) -> String {
+    format!("{prefix}.{HUB}.{}", token(name))
+}
+
+/// Where all of them do.
+pub(super) fn of_hubs(prefix: &str) -> String {
+    format!("{prefix}.{HUB}.*")
+}
+
+/// What all messages of the stream have in common.
+pub(super) fn all(prefix: &str) -> [String; 3] {
+    ["log", "span", METRIC].map(|signal| format!("{prefix}.{signal}.*"))
+}
+
+fn service(name: Option<&Value>) -> String {
+    match name {
+        Some(Value::String(name)) => token(name),
+        Some(_) | None => NO_SERVICE.to_owned(),
+    }
 }
 
 /// Of these, those of some services.
@@ -67,5 +109,20 @@ mod tests {
         );
         let span = NewEvent { signal: Signal::Span, ..NewEvent::new("a") };
         assert_eq!(of("t.u", &span), "t.u.span._");
+    }
+
+    #[test]
+    fn measurements_have_a_signal_of_their_own() {
+        let attributes = |name: &str| [(SERVICE.into(), name.into())].into_iter().collect();
+        assert_eq!(of_measurement("t.u", &attributes("a.b")), "t.u.metric.a%2Eb");
+        assert_eq!(of_measurement("t", &Object::default()), "t.metric._");
+        assert_eq!(carries("t.u", "t.u.metric.shop"), Carries::Measurements);
+        assert_eq!(carries("t.u", &of_hub("t.u", "a")), Carries::HubSeries);
+        for other in
+            ["t.u.log.metric", "t.metric.shop", "t.umetric.shop", "t.u.metrics.shop", "t.u"]
+        {
+            assert_eq!(carries("t.u", other), Carries::Events, "{other}");
+        }
+        assert_eq!(of_hub("t", "a.example:8787"), "t.hub.a%2Eexample:8787");
     }
 }

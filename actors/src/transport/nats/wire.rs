@@ -125,34 +125,20 @@ pub(super) fn encode<'a>(
     prefix: &str,
     limit: usize,
 ) -> Result<Vec<Message>, TooLarge> {
-    let mut finished = Vec::new();
-    // A request has few subjects: mostly one.
-    let mut open: Vec<Open> = Vec::new();
-    let mut json = Vec::new();
+    let mut packer = Packer::new(limit);
     for event in events {
-        json.clear();
-        serde_json::to_writer(&mut json, &Outgoing::from(event)).expect("events are valid JSON");
-        let bytes = json.len() + "[]".len();
-        if bytes > limit {
-            return Err(TooLarge { bytes, limit });
-        }
-        let subject = subject::of(prefix, event);
-        let open = match open.iter_mut().position(|open| open.subject == subject) {
-            Some(index) => &mut open[index],
-            None => {
-                open.push(Open { subject, payload: Vec::new(), events: 0 });
-                open.last_mut().expect("one has just been pushed")
-            }
-        };
-        if open.payload.len() + bytes > limit || open.events == Place::MAX_EVENTS {
-            finished.extend(open.finish());
-        }
-        open.payload.push(if open.events == 0 { b'[' } else { b',' });
-        open.payload.extend_from_slice(&json);
-        open.events += 1;
+        packer.add(subject::of(prefix, event), &Outgoing::from(event))?;
     }
-    finished.extend(open.iter_mut().filter_map(Open::finish));
-    Ok(finished)
+    Ok(packer.finish())
+}
+
+/// Makes messages of what is to be published, a JSON array for each subject, cut where one would be too large.
+pub(super) struct Packer {
+    limit: usize,
+    finished: Vec<Message>,
+    /// A request has few subjects: mostly one.
+    open: Vec<Open>,
+    json: Vec<u8>,
 }
 
 /// A message that may grow.
@@ -160,6 +146,41 @@ struct Open {
     subject: String,
     payload: Vec<u8>,
     events: usize,
+}
+
+impl Packer {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, finished: Vec::new(), open: Vec::new(), json: Vec::new() }
+    }
+
+    /// Adds one, whose form is always valid JSON.
+    pub(super) fn add(&mut self, subject: String, form: &impl Serialize) -> Result<(), TooLarge> {
+        self.json.clear();
+        serde_json::to_writer(&mut self.json, form).expect("its form is always valid JSON");
+        let (bytes, limit) = (self.json.len() + "[]".len(), self.limit);
+        if bytes > limit {
+            return Err(TooLarge { bytes, limit });
+        }
+        let open = match self.open.iter_mut().position(|open| open.subject == subject) {
+            Some(index) => &mut self.open[index],
+            None => {
+                self.open.push(Open { subject, payload: Vec::new(), events: 0 });
+                self.open.last_mut().expect("one has just been pushed")
+            }
+        };
+        if open.payload.len() + bytes > limit || open.events == Place::MAX_EVENTS {
+            self.finished.extend(open.finish());
+        }
+        open.payload.push(if open.events == 0 { b'[' } else { b',' });
+        open.payload.extend_from_slice(&self.json);
+        open.events += 1;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Message> {
+        self.finished.extend(self.open.iter_mut().filter_map(Open::finish));
+        self.finished
+    }
 }
 
 impl Open {
