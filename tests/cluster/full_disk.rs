@@ -50,7 +50,7 @@ async fn one_disk_that_is_full_loses_nothing() {
     .await;
     run.publishers.start(PACE);
     run.nats.has_no_room(0).await;
-    run.publishers.accepted(2_000).await;
+    run.publishers.accepted(1_000).await;
     run.nats.disk(0).make_room().await;
     run.nats.kill(0).await;
     run.nats.restart(0).await;

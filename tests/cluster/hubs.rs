@@ -79,13 +79,15 @@ impl Hubs {
         assert!(status.success(), "hub {index}: {status}");
     }
 
-    /// How a measurement of its own stands, by its name in `/metrics`.
+    /// How a measurement of its own stands, by its name in `/metrics`, where there are those of the other hubs as well.
     pub(crate) async fn measured(&self, index: usize, name: &str) -> u64 {
         let url = format!("http://127.0.0.1:{}/metrics", self.hubs[index].port);
+        let series = format!("{name}{{hub=\"hub{index}\"}}");
         eventually(&format!("hub {index} tells {name}"), async || {
             let page = self.client.get(&url).send().await.ok()?.text().await.ok()?;
             let mut words = page.lines().map(str::split_whitespace);
-            let mut line = words.find_map(|mut line| (line.next() == Some(name)).then_some(line));
+            let mut line =
+                words.find_map(|mut line| (line.next() == Some(&series)).then_some(line));
             line.as_mut()?.next()?.parse().ok()
         })
         .await

@@ -13,17 +13,18 @@ use crate::nats::Nats;
 use crate::patience::{eventually, pause, within_patience};
 use crate::run::take_turn;
 
-const EVENTS: u64 = 1_800;
+const EVENTS: u64 = 2_400;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nats-server: tests/cluster/install"]
 async fn a_transport_that_fails_loses_and_doubles_nothing() {
-    tracing_subscriber::fmt().with_env_filter("telemetry_hub_actors=debug").init();
     let (_turn, folder) = take_turn("the transport of two hubs fails").await;
     let nats = Nats::start(&folder, 0).await;
-    let publishing = start(&nats, HubConfig::default()).await;
+    let linger = Duration::ZERO;
+    let publishing = start(&nats, "publishing", HubConfig { linger, ..HubConfig::default() }).await;
     // A message does not fit into its queue as a whole: it may fail amid one.
-    let reading = start(&nats, HubConfig { ingest_queue_bytes: 600, ..HubConfig::default() }).await;
+    let narrow = HubConfig { linger, ingest_queue_bytes: 600, ..HubConfig::default() };
+    let reading = start(&nats, "reading", narrow).await;
     let mut watching = JoinSet::new();
     for hub in [&publishing, &reading] {
         let query = TraceQuery::parse("type=test", None).unwrap();
@@ -37,7 +38,7 @@ async fn a_transport_that_fails_loses_and_doubles_nothing() {
                 hub.inject(if is_even {
                     Fault::KillTransport
                 } else {
-                    Fault::PanicTransportAfter(index)
+                    Fault::PanicTransportAfter(index % 4)
                 })
                 .await;
             }
@@ -61,9 +62,10 @@ async fn a_transport_that_fails_loses_and_doubles_nothing() {
     }
 }
 
-async fn start(nats: &Nats, config: HubConfig) -> HubHandle {
+async fn start(nats: &Nats, name: &str, config: HubConfig) -> HubHandle {
     let servers = vec![format!("nats://127.0.0.1:{}", nats.client_port(0))];
-    let joined = NatsConfig { servers, replicas: 3, ..NatsConfig::default() };
+    let hub_name = name.to_owned();
+    let joined = NatsConfig { servers, hub_name, replicas: 3, ..NatsConfig::default() };
     let hub = HubHandle::start_joined(config, joined).await.unwrap();
     let is_joined = async || (hub.transport() == TransportState::Joined).then_some(());
     eventually("the hub is joined", is_joined).await;
