@@ -151,28 +151,6 @@ impl EventLog {
         }
     }
 
-    /// Takes events that have their ids and their places. Both increase.
-    pub(crate) fn accept_arrivals(&self, arrivals: impl IntoIterator<Item = Arrival>) {
-        let mut state = lock(&self.state);
-        for Arrival { id, offset, arrived, content, size } in arrivals {
-            let created_at = content.created_at().unwrap_or(CreatedAt::new(arrived, 3));
-            state.push(Event { id, offset, size, created_at, content }, self.batch_bytes);
-        }
-    }
-
-    /// What will come first comes right after this event: all before it is not here, and may be asked for.
-    pub(crate) fn begin_after(&self, id: EventId) {
-        let mut state = lock(&self.state);
-        (state.first_id, state.last_id, state.evicted_through) = (id, id, Some(id));
-    }
-
-    /// Something is gone that should have come now: whoever watches is told before what comes next.
-    pub(crate) fn note_lost(&self, lost: Expired) {
-        let mut state = lock(&self.state);
-        state.seal();
-        state.lost = Some(lost);
-    }
-
     /// The last event that has come.
     pub(crate) fn last_id(&self) -> EventId {
         lock(&self.state).last_id
@@ -292,6 +270,32 @@ impl EventLog {
             batches.push(Arc::clone(batch));
         }
         Page { batches, lost_through, is_last: true }
+    }
+}
+
+/// What a stream does that joins this hub to others.
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only a broker does that"))]
+impl EventLog {
+    /// Takes events that have their ids and their places. Both increase.
+    pub(crate) fn accept_arrivals(&self, arrivals: impl IntoIterator<Item = Arrival>) {
+        let mut state = lock(&self.state);
+        for Arrival { id, offset, arrived, content, size } in arrivals {
+            let created_at = content.created_at().unwrap_or(CreatedAt::new(arrived, 3));
+            state.push(Event { id, offset, size, created_at, content }, self.batch_bytes);
+        }
+    }
+
+    /// What will come first comes right after this event: all before it is not here, and may be asked for.
+    pub(crate) fn begin_after(&self, id: EventId) {
+        let mut state = lock(&self.state);
+        (state.first_id, state.last_id, state.evicted_through) = (id, id, Some(id));
+    }
+
+    /// Something is gone that should have come now: whoever watches is told before what comes next.
+    pub(crate) fn note_lost(&self, lost: Expired) {
+        let mut state = lock(&self.state);
+        state.seal();
+        state.lost = Some(lost);
     }
 }
 

@@ -203,6 +203,9 @@ impl HubState {
         myself: &ActorRef<HubMessage>,
         query: TraceQuery,
     ) -> Result<Subscription, SubscribeError> {
+        if self.core.broker().is_some_and(|broker| !broker.has_joined()) {
+            return Err(SubscribeError::NotJoined);
+        }
         let id = self.admit(&query.client)?;
         let expires = self.core.instant_of(query.expires);
         let filter = query.filter.canonical().into();
@@ -262,9 +265,6 @@ impl HubState {
     fn admit(&mut self, client: &Client) -> Result<SubscriberId, SubscribeError> {
         if self.core.draining.load(Ordering::Acquire) {
             return Err(SubscribeError::ShuttingDown);
-        }
-        if self.core.broker().is_some_and(|broker| !broker.has_joined()) {
-            return Err(SubscribeError::NotJoined);
         }
         let (config, counters) = (&self.core.config, &self.core.counters);
         self.subscribers.admit(client, config).inspect_err(|error| {

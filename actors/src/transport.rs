@@ -27,6 +27,7 @@ pub(crate) enum Transport {
     /// At once.
     Local,
     /// Through a stream that other hubs read as well.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is no broker"))]
     Broker(Arc<dyn Broker>),
 }
 
@@ -118,6 +119,7 @@ pub(crate) trait Archive: fmt::Debug + Send {
 
 /// What became of asking for a page.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only a broker has an archive"))]
 pub(crate) enum Fetched {
     Page(ArchivePage),
     /// There is nothing more up to here: what follows is in the log, or will be.

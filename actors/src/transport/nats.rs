@@ -116,7 +116,7 @@ impl Default for NatsConfig {
             storage: Storage::File,
             replicas: 1,
             max_age: Duration::from_secs(24 * 3600),
-            max_bytes: 8 << 30,
+            max_bytes: 1 << 30,
             patience: Duration::from_secs(5),
         }
     }
@@ -363,7 +363,7 @@ impl Broker for NatsBroker {
         let is_joined = status.state == TransportState::Joined;
         let counters = &self.0.counters;
         vec![
-            Sample::own_gauge("hub.transport.joined", Some("1"), f64::from(u8::from(is_joined))),
+            Sample::own_gauge("hub.transport.joined", None, f64::from(u8::from(is_joined))),
             Sample::own_gauge(
                 "hub.transport.services",
                 Some("{service}"),

@@ -55,7 +55,8 @@ impl Server {
             servers: vec![format!("nats://127.0.0.1:{}", self.port)],
             hub_name: name.to_owned(),
             storage: Storage::Memory,
-            patience: Duration::from_millis(500),
+            // One that will not be answered need not wait long for it.
+            patience: Duration::from_millis(if self.child.is_some() { 5000 } else { 500 }),
             ..NatsConfig::default()
         };
         HubHandle::start_joined(config, nats).await.unwrap()

@@ -8,7 +8,8 @@ use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, DiscardPolicy, Info, State, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use rand::random_range;
 use tokio::time::Instant;
 
@@ -44,7 +45,7 @@ pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
 async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
     let NatsConfig { identity, ca, certificate, hub_name, .. } = &link.config;
     let mut options = match identity {
-        Identity::Address => ConnectOptions::new(),
+        Identity::Address => by_address(&link.config.servers),
         Identity::Credentials(file) => ConnectOptions::with_credentials_file(file).await?,
         Identity::Nkey(file) => {
             let seed = std::fs::read_to_string(file)?;
@@ -74,6 +75,23 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(on_event))
+}
+
+/// By the user or the token that stands in the first address that has one: the servers of one cluster know the same.
+fn by_address(servers: &[String]) -> ConnectOptions {
+    let mut addresses = servers.iter().filter_map(|server| server.parse::<ServerAddr>().ok());
+    let known = addresses
+        .find_map(|address| Some((decoded(address.username()?), address.password().map(decoded))));
+    match known {
+        None => ConnectOptions::new(),
+        Some((user, Some(password))) => ConnectOptions::with_user_and_password(user, password),
+        Some((token, None)) => ConnectOptions::with_token(token),
+    }
+}
+
+/// As it was before it was made part of an address.
+fn decoded(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 /// Longer and longer, up to four seconds, a little more or less for each hub.

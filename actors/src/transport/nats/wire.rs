@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::subject;
 use crate::event::{CreatedAt, Data, NewEvent, Signal};
@@ -72,8 +73,9 @@ struct Incoming<'a> {
     span_id: Option<SmolStr>,
     #[serde(default)]
     parent_span_id: Option<SmolStr>,
-    #[serde(default)]
-    data: Object,
+    /// Read by itself: what stands in it may be nested as deeply as may be read.
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 fn as_text<S: Serializer>(time: &Option<CreatedAt>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -100,9 +102,12 @@ impl<'a> From<&'a NewEvent> for Outgoing<'a> {
     }
 }
 
-impl From<Incoming<'_>> for NewEvent {
-    fn from(event: Incoming<'_>) -> Self {
-        Self {
+impl TryFrom<Incoming<'_>> for NewEvent {
+    type Error = serde_json::Error;
+
+    fn try_from(event: Incoming<'_>) -> Result<Self, Self::Error> {
+        let data = event.data.map(|data| serde_json::from_str::<Object>(data.get())).transpose()?;
+        Ok(Self {
             created_at: event.created_at.and_then(|time| time.parse().ok()),
             signal: match event.signal.as_deref() {
                 Some("span") => Signal::Span,
@@ -114,8 +119,8 @@ impl From<Incoming<'_>> for NewEvent {
             trace_id: event.trace_id,
             span_id: event.span_id,
             parent_span_id: event.parent_span_id,
-            data: event.data.into(),
-        }
+            data: data.unwrap_or_default().into(),
+        })
     }
 }
 
@@ -198,7 +203,7 @@ impl Open {
 /// The events of a message.
 pub(super) fn decode(payload: &[u8]) -> Result<Vec<NewEvent>, serde_json::Error> {
     let events: Vec<Incoming<'_>> = serde_json::from_slice(payload)?;
-    Ok(events.into_iter().map(NewEvent::from).collect())
+    events.into_iter().map(NewEvent::try_from).collect()
 }
 
 #[cfg(test)]
@@ -227,6 +232,17 @@ mod tests {
         ] {
             let event = json::read(json.as_bytes(), usize::MAX).unwrap();
             assert_eq!(round_trip(&event), event, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_nested_as_deeply_as_can_be_is_read_back() {
+        // One level more is refused when it comes.
+        for depth in [100, 126, 127] {
+            let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
+            let event =
+                json::read(format!("{{\"a\":{open}{close}}}").as_bytes(), usize::MAX).unwrap();
+            assert_eq!(round_trip(&event), event, "{depth}");
         }
     }
 
