@@ -1,7 +1,7 @@
 //! The actor that owns the connection to NATS: it finds the stream, reads it into the log, and publishes what nobody waits for.
 //!
 //! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
-//! one opens a new connection and goes on there. Unlike the others it waits for something outside: in turns of a second at most.
+//! one opens a new connection and goes on there. Unlike the others it waits for something outside, for seconds at most: nobody waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::Client;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::random_range;
+use tokio::time::Instant;
 
 use super::Link;
 use super::connection::{self, Reason};
@@ -19,6 +20,9 @@ use crate::timer::Timer;
 
 /// How long to wait before the stream is looked for again, in milliseconds: not all hubs at once.
 const PAUSE: std::ops::Range<u64> = 200..600;
+
+/// How long to wait before what nobody waits for is published again.
+const FORWARD_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) enum NatsMessage {
@@ -35,6 +39,8 @@ pub(super) struct NatsState {
     /// While the stream is being read.
     feed: Option<Feed>,
     timer: Option<Timer>,
+    /// When what nobody waits for is published again, if it could not be.
+    forward_again: Option<Instant>,
 }
 
 impl Actor for NatsTransport {
@@ -48,7 +54,7 @@ impl Actor for NatsTransport {
         (link, core): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         myself.cast(NatsMessage::GoOn)?;
-        Ok(NatsState { link, core, client: None, feed: None, timer: None })
+        Ok(NatsState { link, core, client: None, feed: None, timer: None, forward_again: None })
     }
 
     async fn handle(
@@ -63,19 +69,22 @@ impl Actor for NatsTransport {
         };
         if let Err(reason) = outcome {
             tracing::debug!(reason, "the stream is looked for again");
-            let was_reading = state.feed.take().is_some();
+            if state.core.ingest_room.is_closed() {
+                // The hub ends: nothing is read any more.
+                return Ok(());
+            }
             // What was being read may be found again at once: only if not, it is told.
-            if !was_reading {
+            if !state.feed.take().is_some_and(|feed| feed.has_lasted()) {
                 state.link.part(reason);
                 let pause = Duration::from_millis(random_range(PAUSE));
                 state.timer = Some(Timer::start(pause, &myself, || NatsMessage::GoOn));
                 return Ok(());
             }
         }
-        if state.feed.is_some()
-            && let Err(error) = state.link.forward().await
-        {
-            tracing::debug!(%error, "what nobody waits for is published later");
+        if state.feed.is_some() && state.forward_again.is_none_or(|at| at <= Instant::now()) {
+            let forwarded = state.link.forward().await;
+            // In between, the stream is read.
+            state.forward_again = forwarded.err().map(|_| Instant::now() + FORWARD_PAUSE);
         }
         myself.cast(NatsMessage::GoOn)?;
         Ok(())
