@@ -2,15 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, DiscardPolicy, Info, State, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
 use percent_encoding::percent_decode_str;
-use rand::random_range;
+use rand::seq::IndexedRandom;
+use rand::{random_range, rng};
 use tokio::time::Instant;
 
 use super::place::StreamIds;
@@ -31,6 +33,9 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The server takes so much of a message for its headers and subject.
 const ENVELOPE_BYTES: usize = 512;
+
+/// Of a server that may be cut off from the others.
+pub(super) const LEADERLESS: &str = "the stream has no leader that this server of NATS knows of";
 
 /// Why a hub is not joined.
 pub(super) type Reason = String;
@@ -59,6 +64,14 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     let link = Arc::downgrade(link);
+    let leaving = link.clone();
+    let next_server = move |servers: Vec<Server>, _| {
+        let leaves =
+            leaving.upgrade().is_some_and(|link| link.leaves_server.swap(false, Ordering::Relaxed));
+        // By itself the client prefers the one that it has just left: it was never in vain.
+        let any = servers.choose(&mut rng()).filter(|_| leaves).map(|server| server.addr.clone());
+        async move { any.map(|addr| ReconnectToServer { addr, delay: None }) }
+    };
     let on_event = move |event: Event| {
         let link = link.clone();
         async move {
@@ -74,6 +87,7 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         .subscription_capacity(IN_FLIGHT)
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
+        .reconnect_to_server_callback(next_server)
         .event_callback(on_event))
 }
 
@@ -133,6 +147,9 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
         .ack_timeout(ANSWERED_WITHIN)
         .build(client.clone());
     let info = stream_info(&context, &link.config).await?;
+    if !is_led(&info) {
+        return Err(LEADERLESS.to_owned());
+    }
     check_subjects(&info, &link.config.prefix)?;
     let created = info.created.unix_timestamp_nanos();
     let max_payload = client.max_payload();
@@ -156,16 +173,30 @@ pub(super) async fn stream_state(session: &Session, config: &NatsConfig) -> Resu
     }
 }
 
-/// How far the stream has come, by one who can know: its leader, or the only server that there is. None if nobody can, or nothing of it is left.
+/// How far the stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// By its leader, or the only server that there is; zero if nothing of it is left.
+    At(u64),
+    /// Nobody can know: the servers are about to agree on a leader, or this one is cut off from the others.
+    Leaderless,
+}
+
 pub(super) async fn stream_standing(
     session: &Session,
     config: &NatsConfig,
-) -> Result<Option<u64>, Reason> {
+) -> Result<Standing, Reason> {
     let stream = session.context.get_stream(&config.stream).await;
     let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-    let Info { state, cluster, .. } = stream.cached_info();
-    let is_led = cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
-    Ok((is_led && state.messages > 0).then_some(state.last_sequence))
+    let info = stream.cached_info();
+    if !is_led(info) {
+        return Ok(Standing::Leaderless);
+    }
+    Ok(Standing::At(if info.state.messages > 0 { info.state.last_sequence } else { 0 }))
+}
+
+fn is_led(info: &Info) -> bool {
+    info.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some())
 }
 
 async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {

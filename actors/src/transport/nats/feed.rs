@@ -21,7 +21,7 @@ use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{self, Reason, told};
+use super::connection::{self, LEADERLESS, Reason, Standing, told};
 use super::place::Place;
 use super::subject::{self, Carries};
 use super::{Link, NatsConfig, Progress, Session, measurements, wire};
@@ -50,6 +50,9 @@ const WAIT: Duration = Duration::from_secs(1);
 /// How long the stream may be ahead of what comes before another consumer is tried.
 const BEHIND_FOR: Duration = Duration::from_secs(3);
 
+/// How long the stream may be without a leader before it counts as out of reach.
+const LEADERLESS_FOR: Duration = Duration::from_secs(5);
+
 /// Reads the stream.
 pub(super) struct Feed {
     link: Arc<Link>,
@@ -68,6 +71,8 @@ pub(super) struct Feed {
     is_another: bool,
     /// Since when the stream has been ahead, and nothing comes.
     behind_since: Option<Instant>,
+    /// Since when nobody has known how far the stream has come.
+    leaderless_since: Option<Instant>,
 }
 
 impl Feed {
@@ -97,6 +102,7 @@ impl Feed {
             target: if info.state.messages == 0 { 0 } else { info.state.last_sequence },
             is_another: ids.is_some() && !is_same,
             behind_since: None,
+            leaderless_since: None,
         })
     }
 
@@ -133,7 +139,19 @@ impl Feed {
     /// Nothing comes: then there is nothing, or the server that keeps the consumer has fallen behind the others.
     async fn look(&mut self) -> Result<(), Reason> {
         let standing = connection::stream_standing(&self.session, &self.link.config).await?;
-        let known = standing.unwrap_or(0).max(self.link.acknowledged());
+        let known = match standing {
+            Standing::At(sequence) => {
+                self.leaderless_since = None;
+                sequence.max(self.link.acknowledged())
+            }
+            Standing::Leaderless => {
+                let since = *self.leaderless_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LEADERLESS_FOR {
+                    return Err(LEADERLESS.to_owned());
+                }
+                self.link.acknowledged()
+            }
+        };
         if known <= self.link.progress().sequence || self.expected.is_none() {
             self.behind_since = None;
             self.note_joined(u64::MAX, None);
