@@ -29,7 +29,7 @@ async fn a_hub_is_cut_off() {
 
 /// Whether a hub says that it is joined, and how often its connection has broken.
 async fn transport(run: &Run, hub: usize) -> (u64, u64) {
-    let joined = run.hubs.measured(hub, "hub_transport_joined_ratio").await;
+    let joined = run.hubs.measured(hub, "hub_transport_joined").await;
     (joined, run.hubs.measured(hub, "hub_transport_disconnects_total").await)
 }
 
