@@ -1,7 +1,7 @@
 //! The actor that owns the connection to NATS: it finds the stream, reads it into the log, and publishes what nobody waits for.
 //!
 //! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
-//! one opens a new connection and goes on there. Unlike the others it waits for something outside: in turns of a second at most.
+//! one opens a new connection and goes on there. Unlike the others it waits for something outside, for seconds at most: nobody waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +26,9 @@ const PAUSE: std::ops::Range<u64> = 200..600;
 /// After how long without the stream another server is tried. The servers may take that long to agree on a new leader.
 const ELSEWHERE_AFTER: Duration = Duration::from_secs(5);
 
+/// How long to wait before what nobody waits for is published again.
+const FORWARD_PAUSE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) enum NatsMessage {
     /// Goes on: looks for the stream, or reads some of it.
@@ -43,6 +46,8 @@ pub(super) struct NatsState {
     /// Since when a server has answered that does not find the stream.
     without_stream: Option<Instant>,
     timer: Option<Timer>,
+    /// When what nobody waits for is published again, if it could not be.
+    forward_again: Option<Instant>,
 }
 
 impl Actor for NatsTransport {
@@ -56,7 +61,15 @@ impl Actor for NatsTransport {
         (link, core): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         myself.cast(NatsMessage::GoOn)?;
-        Ok(NatsState { link, core, client: None, feed: None, without_stream: None, timer: None })
+        Ok(NatsState {
+            link,
+            core,
+            client: None,
+            feed: None,
+            without_stream: None,
+            timer: None,
+            forward_again: None,
+        })
     }
 
     async fn handle(
@@ -71,9 +84,12 @@ impl Actor for NatsTransport {
         };
         if let Err(reason) = outcome {
             tracing::debug!(reason, "the stream is looked for again");
-            let was_reading = state.feed.take().is_some();
+            if state.core.ingest_room.is_closed() {
+                // The hub ends: nothing is read any more.
+                return Ok(());
+            }
             // What was being read may be found again at once: only if not, it is told.
-            if !was_reading {
+            if !state.feed.take().is_some_and(|feed| feed.has_lasted()) {
                 state.link.part(reason);
                 state.look_elsewhere().await;
                 let pause = Duration::from_millis(random_range(PAUSE));
@@ -81,10 +97,10 @@ impl Actor for NatsTransport {
                 return Ok(());
             }
         }
-        if state.feed.is_some()
-            && let Err(error) = state.link.forward().await
-        {
-            tracing::debug!(%error, "what nobody waits for is published later");
+        if state.feed.is_some() && state.forward_again.is_none_or(|at| at <= Instant::now()) {
+            let forwarded = state.link.forward().await;
+            // In between, the stream is read.
+            state.forward_again = forwarded.err().map(|_| Instant::now() + FORWARD_PAUSE);
         }
         myself.cast(NatsMessage::GoOn)?;
         Ok(())

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
-use async_nats::jetstream::stream::{self, DiscardPolicy, Info, State, StorageType};
+use async_nats::jetstream::stream::{
+    self, DiscardPolicy, Info, LastRawMessageErrorKind, State, StorageType,
+};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
 use percent_encoding::percent_decode_str;
@@ -34,16 +36,13 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The server takes so much of a message for its headers and subject.
 const ENVELOPE_BYTES: usize = 512;
 
-/// Of a server that may be cut off from the others.
-pub(super) const LEADERLESS: &str = "the stream has no leader that this server of NATS knows of";
-
 /// Why a hub is not joined.
 pub(super) type Reason = String;
 
 /// Opens a connection, which then lasts: when it breaks, it is opened again.
 pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
     let options = options(link).await.map_err(|error| format!("cannot use a file: {error}"))?;
-    let servers: Vec<_> = link.config.servers.iter().map(String::as_str).collect();
+    let servers: Vec<_> = link.config.servers.iter().map(|server| without_user(server)).collect();
     options.connect(servers).await.map_err(|error| told("no server of NATS can be reached", &error))
 }
 
@@ -103,6 +102,14 @@ fn by_address(servers: &[String]) -> ConnectOptions {
     }
 }
 
+/// The address alone: NATS's client writes it to the log.
+fn without_user(server: &str) -> String {
+    match server.parse::<ServerAddr>() {
+        Ok(address) => format!("{}://{}:{}", address.scheme(), address.host(), address.port()),
+        Err(_) => server.to_owned(),
+    }
+}
+
 /// As it was before it was made part of an address.
 fn decoded(part: &str) -> String {
     percent_decode_str(part).decode_utf8_lossy().into_owned()
@@ -147,10 +154,9 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
         .ack_timeout(ANSWERED_WITHIN)
         .build(client.clone());
     let info = stream_info(&context, &link.config).await?;
-    if !is_led(&info) {
-        return Err(LEADERLESS.to_owned());
-    }
+    check_led(&info)?;
     check_subjects(&info, &link.config.prefix)?;
+    check_window(&info, &link.config)?;
     let created = info.created.unix_timestamp_nanos();
     let max_payload = client.max_payload();
     let limit = match usize::try_from(info.config.max_message_size) {
@@ -165,38 +171,38 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     Ok((session, info))
 }
 
-/// How the stream stands.
+/// How the stream stands, by one who can know.
 pub(super) async fn stream_state(session: &Session, config: &NatsConfig) -> Result<State, Reason> {
-    match session.context.get_stream(&config.stream).await {
-        Ok(stream) => Ok(stream.cached_info().state.clone()),
-        Err(error) => Err(told("the stream cannot be reached", &error)),
-    }
-}
-
-/// How far the stream has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// By its leader, or the only server that there is; zero if nothing of it is left.
-    At(u64),
-    /// Nobody can know: the servers are about to agree on a leader, or this one is cut off from the others.
-    Leaderless,
-}
-
-pub(super) async fn stream_standing(
-    session: &Session,
-    config: &NatsConfig,
-) -> Result<Standing, Reason> {
     let stream = session.context.get_stream(&config.stream).await;
     let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-    let info = stream.cached_info();
-    if !is_led(info) {
-        return Ok(Standing::Leaderless);
-    }
-    Ok(Standing::At(if info.state.messages > 0 { info.state.last_sequence } else { 0 }))
+    check_led(stream.cached_info())?;
+    Ok(stream.cached_info().state.clone())
 }
 
-fn is_led(info: &Info) -> bool {
-    info.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some())
+/// The last message of the stream that is for this hub, asked of the stream's leader. 0 if there is none.
+pub(super) async fn last_sequence(session: &Session, config: &NatsConfig) -> Result<u64, Reason> {
+    let NatsConfig { stream, prefix, services, .. } = config;
+    let stream = session.context.get_stream_no_info(stream).await;
+    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
+    let subjects = match services.as_slice() {
+        [] => vec![format!("{prefix}.>")],
+        some => subject::of_services(prefix, some),
+    };
+    let mut last = 0;
+    for subject in subjects {
+        match stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => last = message.sequence.max(last),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
+            Err(error) => return Err(told("the stream cannot be read", &error)),
+        }
+    }
+    Ok(last)
+}
+
+/// A server that is cut off from the others, or stands still, answers too: by what it knew.
+fn check_led(info: &Info) -> Result<(), Reason> {
+    let is_led = info.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
+    is_led.then_some(()).ok_or_else(|| "the stream has no leader".to_owned())
 }
 
 async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {
@@ -225,6 +231,18 @@ fn check_subjects(info: &Info, prefix: &str) -> Result<(), Reason> {
         info.config.name,
         subject::all(prefix).join(", "),
         taken.join(", ")
+    ))
+}
+
+/// A message that is published again within the patience of its source must be known again.
+fn check_window(info: &Info, config: &NatsConfig) -> Result<(), Reason> {
+    let window = info.config.duplicate_window;
+    if window > config.patience {
+        return Ok(());
+    }
+    Err(format!(
+        "the stream {} knows messages again for {window:?} (duplicate window), and they are published for {:?}",
+        info.config.name, config.patience
     ))
 }
 
