@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -154,6 +155,8 @@ pub(crate) struct Link {
     pending: Mutex<VecDeque<Pending>>,
     /// What other hubs tell of themselves.
     others: Mutex<Others>,
+    /// The next connection is to be to any server, also to one that could not be reached before.
+    leaves_server: AtomicBool,
     /// The actor has something to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
@@ -220,6 +223,7 @@ impl Link {
             offered_measurements: Mutex::default(),
             pending: Mutex::default(),
             others: Mutex::default(),
+            leaves_server: AtomicBool::new(false),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
             complaint: Mutex::default(),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
@@ -10,9 +11,10 @@ use async_nats::jetstream::stream::{
     self, DiscardPolicy, Info, LastRawMessageErrorKind, State, StorageType,
 };
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
 use percent_encoding::percent_decode_str;
-use rand::random_range;
+use rand::seq::IndexedRandom;
+use rand::{random_range, rng};
 use tokio::time::Instant;
 
 use super::place::StreamIds;
@@ -61,6 +63,14 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     let link = Arc::downgrade(link);
+    let leaving = link.clone();
+    let next_server = move |servers: Vec<Server>, _| {
+        let leaves =
+            leaving.upgrade().is_some_and(|link| link.leaves_server.swap(false, Ordering::Relaxed));
+        // By itself the client prefers the one that it has just left: it was never in vain.
+        let any = servers.choose(&mut rng()).filter(|_| leaves).map(|server| server.addr.clone());
+        async move { any.map(|addr| ReconnectToServer { addr, delay: None }) }
+    };
     let on_event = move |event: Event| {
         let link = link.clone();
         async move {
@@ -76,6 +86,7 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         .subscription_capacity(IN_FLIGHT)
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
+        .reconnect_to_server_callback(next_server)
         .event_callback(on_event))
 }
 
