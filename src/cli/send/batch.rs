@@ -173,7 +173,7 @@ impl<'a> Gatherer<'a> {
     async fn step(&mut self, stop: &Notify) -> Result<Step, SendError<()>> {
         let wants_lines = self.held.is_none() && !self.draft.is_full();
         let leaves_at = self.draft.leaves_at().filter(|_| wants_lines);
-        let may_leave = !self.draft.is_empty() && !(self.input_ends && wants_lines);
+        let waits = self.draft.is_empty() || self.input_ends && wants_lines;
         let batches = self.batches.clone();
         // In this order, so that what has been read goes into the batch before that leaves.
         tokio::select! {
@@ -181,7 +181,7 @@ impl<'a> Gatherer<'a> {
             () = stop.notified(), if !self.stopped => self.stop(),
             () = batches.closed() => return Err(SendError(())),
             line = self.lines.recv(), if wants_lines => return self.take(line).await,
-            permit = reserve(&batches, leaves_at), if may_leave => {
+            permit = reserve(&batches, leaves_at), if !waits => {
                 permit?.send(self.seal());
             }
         }
