@@ -120,11 +120,12 @@ pub(crate) async fn accept(
     }
     intake.count(REJECTED, outcome.rejected);
     read?;
+    // Others may parse while this waits for room, or for the stream of several hubs.
+    drop(turn);
     if !events.good.is_empty() {
         intake.spend_items(events.good.len())?;
         intake.hub.ingest(events.good).await?;
     }
-    drop(turn);
     let Outcome { accepted, rejected, .. } = outcome;
     intake.note(Brought { bytes: body.len(), accepted, rejected });
     if outcome.accepted == 0 && outcome.rejected > 0 {
@@ -290,6 +291,6 @@ impl<'a> Export<'a> {
     }
 
     fn limit(&self) -> usize {
-        self.intake.hub.config().max_event_bytes
+        self.intake.hub.max_event_bytes()
     }
 }

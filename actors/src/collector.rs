@@ -241,7 +241,7 @@ impl CollectorState {
         let mut sent = 0;
         for (id, member) in waiting.filter(|(_, member)| member.wants(position)).take(most) {
             #[cfg(feature = "fault-injection")]
-            self.core.faults.before_delivery();
+            self.core.faults.deliveries.step();
             member.advance_past(position);
             let (delivery, credit) = (Arc::clone(&current.delivery), Arc::clone(&fan_out.credit));
             // One that is gone has left, or is about to leave, the group.

@@ -25,32 +25,43 @@ pub enum Fault {
     PanicSweeper,
     /// The sweeper is killed.
     KillSweeper,
+    /// The transport is killed.
+    KillTransport,
+    /// The transport panics at the next message, after so many.
+    PanicTransportAfter(u32),
     /// The hub itself panics.
     PanicHub,
 }
 
 /// The faults that wait for their moment.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Faults {
-    deliveries_left: AtomicI64,
+    /// What the collector has still to deliver.
+    pub(crate) deliveries: Countdown,
+    /// What the transport has still to read.
+    pub(crate) messages: Countdown,
 }
 
-impl Default for Faults {
+/// Goes on for so many steps, and breaks at the next one.
+#[derive(Debug)]
+pub(crate) struct Countdown(AtomicI64);
+
+impl Default for Countdown {
     fn default() -> Self {
-        Self { deliveries_left: AtomicI64::new(-1) }
+        Self(AtomicI64::new(-1))
     }
 }
 
-impl Faults {
-    pub(crate) fn panic_after(&self, deliveries: u32) {
-        self.deliveries_left.store(i64::from(deliveries), Ordering::SeqCst);
+impl Countdown {
+    pub(crate) fn panic_after(&self, steps: u32) {
+        self.0.store(i64::from(steps), Ordering::SeqCst);
     }
 
-    pub(crate) fn before_delivery(&self) {
-        if self.deliveries_left.load(Ordering::Relaxed) < 0 {
+    pub(crate) fn step(&self) {
+        if self.0.load(Ordering::Relaxed) < 0 {
             return;
         }
-        let left = self.deliveries_left.fetch_sub(1, Ordering::SeqCst);
+        let left = self.0.fetch_sub(1, Ordering::SeqCst);
         assert!(left != 0, "a test asked for it");
     }
 }

@@ -259,6 +259,14 @@ impl HubHandle {
         self.core.stats()
     }
 
+    /// How large an event may be: no larger than the stream takes that joins this hub to others.
+    pub fn max_event_bytes(&self) -> usize {
+        let limit = self.core.config.max_event_bytes;
+        let taken = self.core.broker().and_then(|broker| broker.max_event_bytes());
+        // As a message, an event is a little larger than its source wrote it.
+        taken.map_or(limit, |taken| limit.min(taken - taken / 16))
+    }
+
     /// The hub's bounds.
     pub fn config(&self) -> &HubConfig {
         &self.core.config

@@ -41,6 +41,8 @@ pub(crate) struct Replayer {
     position: u64,
     /// What the archive has to begin with.
     since: Option<Since>,
+    /// The event after which the client wants to go on.
+    asked: Option<EventId>,
     /// Events up to this one are not sent. They may still tell what to follow.
     after: EventId,
     /// While the last `n` matching events are being looked for.
@@ -105,6 +107,10 @@ impl Replayer {
             archive: None,
             position: first_position(&core.log, group, start.position),
             since,
+            asked: since.and_then(|since| match since {
+                Since::Event(id) => Some(id),
+                Since::Time(_) | Since::Ago(_) => None,
+            }),
             after: start.after,
             search: replay.last.map(|last| Search {
                 last,
@@ -124,7 +130,7 @@ impl Replayer {
                 }
                 replayer.open_archive(core, since);
             }
-            (Some(expired), _) => tell_expired(core, group, outbox, expired),
+            (Some(expired), _) => tell_expired(core, group, outbox, expired, replayer.asked),
             (None, _) => {}
         }
         replayer
@@ -213,27 +219,29 @@ impl Replayer {
         match fetched {
             Fetched::Page(ArchivePage { expired, events, through }) => {
                 if let Some(expired) = expired {
-                    tell_expired(core, group, outbox, expired);
+                    tell_expired(core, group, outbox, expired, self.asked);
                     self.since = expired.to.map(Since::Event);
                 }
                 self.take_old(&events, group, outbox);
-                if log_begins(core).is_some_and(|begin| begin <= through) {
-                    self.enter_log(core, group);
+                let begin = core.log.complete_from();
+                if number(core, begin).is_some_and(|begin| begin <= through) {
+                    self.enter_log(core, group, begin);
                 } else {
                     self.archive = Some(Source::Idle(archive));
                 }
             }
             Fetched::End { through } => {
-                if log_begins(core).is_some_and(|begin| Some(begin) > through) {
-                    let (from, to) = (Some(self.after), Some(core.log.complete_from()));
-                    tell_expired(core, group, outbox, Expired { from, to });
+                let begin = core.log.complete_from();
+                if number(core, begin).is_some_and(|begin| Some(begin) > through) {
+                    let (from, to) = (Some(self.after), Some(begin));
+                    tell_expired(core, group, outbox, Expired { from, to }, self.asked);
                 }
-                self.enter_log(core, group);
+                self.enter_log(core, group, begin);
             }
             Fetched::Foreign => {
                 let start = core.log.start(self.since, core.config.clock.now());
                 if let Some(expired) = start.expired {
-                    tell_expired(core, group, outbox, expired);
+                    tell_expired(core, group, outbox, expired, self.asked);
                 }
                 (self.after, self.since) = (start.after, None);
                 self.position = first_position(&core.log, group, start.position);
@@ -265,9 +273,8 @@ impl Replayer {
         }
     }
 
-    /// Goes on in the log: all before it has been read.
-    fn enter_log(&mut self, core: &HubCore, group: &GroupHandle) {
-        let complete_from = core.log.complete_from();
+    /// Goes on in the log: all up to there has been read. What it evicts from now on is read in the archive again.
+    fn enter_log(&mut self, core: &HubCore, group: &GroupHandle, complete_from: EventId) {
         if let Some(search) = &mut self.search {
             search.reached = search.reached.max(complete_from);
             self.position = core.log.tail();
@@ -281,12 +288,13 @@ impl Replayer {
     fn send_page(&mut self, page: Page, core: &HubCore, group: &FilterGroup, outbox: &Outbox) {
         if let Some(lost) = page.lost_through.filter(|lost| *lost > self.after) {
             // Evicted while this client was reading what came before it.
-            tell_expired(core, group, outbox, Expired { from: None, to: Some(lost) });
+            let expired = Expired { from: None, to: Some(lost) };
+            tell_expired(core, group, outbox, expired, self.asked);
             self.after = lost;
         }
         for batch in page.batches {
             if let Some(lost) = batch.lost.filter(|lost| lost.to.is_none_or(|to| to > self.after)) {
-                tell_expired(core, group, outbox, lost);
+                tell_expired(core, group, outbox, lost, self.asked);
             }
             let mut events = group.select_old(&mut self.follow, &batch.events);
             events.retain(|event| event.id > self.after);
@@ -345,13 +353,16 @@ impl Replayer {
 
 /// The log's own id of an event that another hub may know by a slightly different one.
 fn own_id(core: &HubCore, id: EventId) -> EventId {
-    let number = core.broker().and_then(|broker| broker.number(id));
-    number.and_then(|number| core.log.id_at(number)).unwrap_or(id)
+    let own = number(core, id).and_then(|offset| {
+        // A stream that was made anew gives the same numbers again.
+        core.log.id_at(offset).filter(|own| number(core, *own) == Some(offset))
+    });
+    own.unwrap_or(id)
 }
 
-/// The number, in the stream that joins this hub to others, of the event after which the log has all.
-fn log_begins(core: &HubCore) -> Option<u64> {
-    core.broker()?.number(core.log.complete_from())
+/// The number of an event in the stream that joins this hub to others.
+fn number(core: &HubCore, id: EventId) -> Option<u64> {
+    core.broker()?.number(id)
 }
 
 /// The id after which something is wanted.
@@ -364,9 +375,18 @@ fn first_wanted(since: Since) -> EventId {
 }
 
 /// That the log does not have all that was asked for. Who may not see all events is told the id of none that may be another's.
-pub(crate) fn tell_expired(core: &HubCore, group: &FilterGroup, outbox: &Outbox, expired: Expired) {
+/// That by which the client has `asked` it knows.
+pub(crate) fn tell_expired(
+    core: &HubCore,
+    group: &FilterGroup,
+    outbox: &Outbox,
+    expired: Expired,
+    asked: Option<EventId>,
+) {
+    let is_limited = group.filter().is_limited();
     let Expired { from, to } = expired;
-    let to = to.filter(|_| !group.filter().is_limited());
+    let from = from.filter(|from| !is_limited || asked == Some(*from));
+    let to = to.filter(|_| !is_limited);
     outbox.push(Item::Gap(Gap { reason: GapReason::Expired, missed: None, from, to }));
     core.counters.replays_expired.add(1);
 }

@@ -158,7 +158,7 @@ impl Actor for Subscriber {
                 state.go_on(&myself, step).await?;
             }
             SubscriberMessage::Lost(lost) => {
-                tell_expired(&state.core, &state.group, &state.outbox, lost);
+                tell_expired(&state.core, &state.group, &state.outbox, lost, None);
             }
             SubscriberMessage::Close(reason) => state.close(reason),
             SubscriberMessage::Cut => state.cut(),

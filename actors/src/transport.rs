@@ -75,6 +75,9 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
     /// The services of which alone this hub reads; none if it reads all.
     fn services(&self) -> &[String];
 
+    /// How large an event may be, if that is known.
+    fn max_event_bytes(&self) -> Option<usize>;
+
     /// Whether it has ever been joined: before that, what comes into the log is no news.
     fn has_joined(&self) -> bool;
 

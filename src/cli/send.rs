@@ -151,7 +151,8 @@ async fn send(
     let input_ends = input.ends();
     let lines = input.read_lines(recogniser)?;
     let (batches_sender, batches) = mpsc::channel(BATCHES_AHEAD);
-    let gather = Gatherer::new(lines, batches_sender, console).run(stop);
+    let gatherer = Gatherer::new(lines, batches_sender, console).input_ends(input_ends);
+    let gather = gatherer.run(stop);
     let (gathered, published) = tokio::join!(gather, publisher.publish_all(batches));
 
     if let Err(error) = &published {

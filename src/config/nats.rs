@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use telemetry_hub_actors::{Identity, NatsConfig, Storage};
 
 use super::{Secret, Settings};
+
+/// For how long a source may wait at most: shorter than the stream knows messages again, so that none is there twice.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where JetStream keeps a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +91,12 @@ impl Settings {
         if !is_token(&self.nats_stream) {
             return Err("nats_stream: expected a name, such as TELEMETRY".to_owned());
         }
+        if self.nats_patience.0 > LONGEST_PATIENCE {
+            return Err("nats_patience: expected a minute at most".to_owned());
+        }
+        if self.nats_max_age.0 <= LONGEST_PATIENCE {
+            return Err("nats_max_age: expected more than a minute".to_owned());
+        }
         if !(1..=5).contains(&self.nats_replicas) {
             return Err("nats_replicas: expected a number from 1 to 5".to_owned());
         }
@@ -144,7 +154,8 @@ mod tests {
             (json!({"nats_credentials": "a", "nats_nkey": "b"}), "nats_nkey"),
             (json!({"nats_client_key": "a"}), "nats_client_certificate"),
             (json!({"nats_patience": "0s"}), "nats_patience"),
-            (json!({"nats_max_age": "0s"}), "nats_max_age"),
+            (json!({"nats_patience": "61s"}), "nats_patience"),
+            (json!({"nats_max_age": "60s"}), "nats_max_age"),
             (json!({"nats_max_bytes": "0"}), "nats_max_bytes"),
         ] {
             let error = Settings::load(None, &settings).unwrap_err().to_string();

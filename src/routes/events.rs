@@ -35,17 +35,19 @@ async fn accept(
     let body = incoming.verified(intake).await?.read(intake).await?;
     let turn = intake.turn_to_parse().await?;
     let config = intake.hub.config();
-    let read = |item: &[u8]| json::read(item, config.max_event_bytes);
+    let limit = intake.hub.max_event_bytes();
+    let read = |item: &[u8]| json::read(item, limit);
     let items = body.items(json::split)?;
     intake.spend_items(items.len())?;
     let mut batch = Batch::default();
     batch.read_on(&items, config.ingest_queue_bytes, read, NewEvent::size).await?;
     let events = std::mem::take(&mut batch.good);
     let accepted = events.len();
+    // Others may parse while this waits for room, or for the stream of several hubs.
+    drop(turn);
     if accepted > 0 {
         intake.hub.ingest(events).await?;
     }
-    drop(turn);
     intake.note(batch.brought(body.size(), accepted));
     batch.answer(accepted)
 }

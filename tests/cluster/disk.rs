@@ -21,9 +21,9 @@ impl Disk {
     /// An empty disk at this folder, with a file on it that can be taken away to make room. No two are full at the same time.
     pub(crate) async fn new(folder: &Path, index: usize) -> Self {
         let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-        let size = 20 + 2 * index;
+        let size = 36 + 2 * index;
         let script = format!(
-            "mount -t tmpfs -o size={size}m tmpfs \"$0\" && head -c 8m /dev/zero >\"$0/ballast\" && \
+            "mount -t tmpfs -o size={size}m tmpfs \"$0\" && head -c 24m /dev/zero >\"$0/ballast\" && \
              echo mounted && exec cat"
         );
         let mut command = Command::new("unshare");

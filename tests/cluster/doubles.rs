@@ -25,6 +25,10 @@ async fn lost_acknowledgements_double_nothing() {
         tokio::join!(run.publishers.post(0, 2, Pace::STEADY), breaks);
         run.hubs.is_ready(0, true).await;
     }
+    // Each time at least one that was in the stream already.
+    assert!(run.hubs.measured(0, "hub_transport_repeated_total").await >= 5);
+    assert_eq!(run.hubs.measured(0, "hub_transport_disconnects_total").await, 5);
+    assert_eq!(run.hubs.measured(0, "hub_transport_failed_total").await, 0);
     let ledger = run.finish().await;
     assert_eq!((ledger.accepted.len(), ledger.open.len()), (60, 0));
 }

@@ -15,14 +15,19 @@ pub(crate) enum Wish {
     Service,
     /// By a key of the data: one in a hundred.
     Part,
+    /// All, of a hub that reads one service alone.
+    Served,
 }
+
+/// The one service that such a hub reads.
+pub(crate) const SERVICE: &str = "s-07";
 
 impl Wish {
     pub(crate) const EACH: [Self; 4] = [Self::All, Self::Errors, Self::Service, Self::Part];
 
     pub(crate) fn query(self) -> &'static str {
         match self {
-            Self::All => "",
+            Self::All | Self::Served => "",
             Self::Errors => "level=error",
             Self::Service => "service.name=s-07",
             Self::Part => "part=p-42",
@@ -34,7 +39,7 @@ impl Wish {
             || match self {
                 Self::All => true,
                 Self::Errors => number.is_multiple_of(100),
-                Self::Service => service(number) == 7,
+                Self::Service | Self::Served => service(number) == 7,
                 Self::Part => part(number) == 42,
             }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use crate::nats::{Nats, SERVERS};
-use crate::patience::eventually;
+use crate::patience::{eventually, within_patience};
 use crate::ports::free_port;
 use crate::proxy::Proxy;
 
@@ -35,10 +35,10 @@ struct Hub {
 
 impl Hubs {
     /// Three hubs that are ready.
-    pub(crate) async fn start(folder: &Path, nats: &Nats, settings: &Settings) -> Self {
+    pub(crate) async fn start(folder: &Path, nats: &Nats, settings: [Settings; HUBS]) -> Self {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
         let mut hubs = Self { hubs: Vec::new(), client };
-        for index in 0..HUBS {
+        for (index, settings) in settings.into_iter().enumerate() {
             let log = folder.join(format!("hub{index}.log"));
             hubs.hubs.push(Hub::new(log, nats, settings).await);
             hubs.hubs[index].start(index);
@@ -66,6 +66,33 @@ impl Hubs {
         self.hubs[index].child.take().unwrap().kill().await.unwrap();
     }
 
+    /// Asks it to end.
+    pub(crate) async fn terminate(&self, index: usize) {
+        let pid = self.hubs[index].child.as_ref().unwrap().id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    }
+
+    /// Waits until it has ended, as one does that was asked to.
+    pub(crate) async fn has_ended(&mut self, index: usize) {
+        let mut child = self.hubs[index].child.take().unwrap();
+        let status = within_patience("the hub ends", child.wait()).await.unwrap();
+        assert!(status.success(), "hub {index}: {status}");
+    }
+
+    /// How a measurement of its own stands, by its name in `/metrics`, where there are those of the other hubs as well.
+    pub(crate) async fn measured(&self, index: usize, name: &str) -> u64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.hubs[index].port);
+        let series = format!("{name}{{hub=\"hub{index}\"}}");
+        eventually(&format!("hub {index} tells {name}"), async || {
+            let page = self.client.get(&url).send().await.ok()?.text().await.ok()?;
+            let mut words = page.lines().map(str::split_whitespace);
+            let mut line =
+                words.find_map(|mut line| (line.next() == Some(&series)).then_some(line));
+            line.as_mut()?.next()?.parse().ok()
+        })
+        .await
+    }
+
     /// Starts it again, and waits until it is ready.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.hubs[index].start(index);
@@ -90,13 +117,12 @@ impl Hubs {
 }
 
 impl Hub {
-    async fn new(log: PathBuf, nats: &Nats, settings: &Settings) -> Self {
+    async fn new(log: PathBuf, nats: &Nats, settings: Settings) -> Self {
         let mut links = Vec::new();
         for server in 0..SERVERS {
             let port = free_port().await;
             links.push((port, Arc::new(Proxy::start(port, nats.client_port(server)).await)));
         }
-        let settings = settings.clone();
         Self { port: free_port().await, log, links, settings, child: None }
     }
 

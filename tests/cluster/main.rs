@@ -7,9 +7,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod deletion;
 mod disk;
 mod doubles;
 mod events;
+mod farewells;
 mod frames;
 mod full_disk;
 mod hubs;
@@ -21,6 +23,8 @@ mod ports;
 mod proxy;
 mod publisher;
 mod run;
+mod services;
 mod subscriber;
+mod transports;
 mod verdict;
 mod volume;

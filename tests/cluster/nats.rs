@@ -36,12 +36,12 @@ struct Server {
 }
 
 impl Nats {
-    /// Three servers that have agreed on who leads them, each with its store in a folder of its own, or on a small disk.
-    pub(crate) async fn start(folder: &Path, small_disk: bool) -> Self {
+    /// Three servers that have agreed on who leads them, each with its store in a folder of its own; so many of them on small disks.
+    pub(crate) async fn start(folder: &Path, small_disks: usize) -> Self {
         let mut servers = Vec::new();
         for index in 0..SERVERS {
-            servers
-                .push(Server::new(&folder.join(format!("nats{index}")), index, small_disk).await);
+            let folder = folder.join(format!("nats{index}"));
+            servers.push(Server::new(&folder, index, index < small_disks).await);
         }
         let mut nats = Self { servers, routes: Vec::new(), client: monitor_client() };
         nats.configure().await;
@@ -126,13 +126,38 @@ impl Nats {
     }
 
     async fn leads(&self, server: &Server, stream: &str) -> Option<bool> {
-        let url = format!("http://127.0.0.1:{}/jsz?streams=1", server.monitor_port);
+        let stream = self.look(server, stream).await?;
+        Some(stream["cluster"]["leader"] == *server.name)
+    }
+
+    /// The stream as a server sees it, with the consumers that are kept there.
+    async fn look(&self, server: &Server, stream: &str) -> Option<Value> {
+        let url = format!("http://127.0.0.1:{}/jsz?streams=1&consumers=1", server.monitor_port);
         let jetstream: Value = self.client.get(url).send().await.ok()?.json().await.ok()?;
         let accounts = jetstream["account_details"].as_array()?;
-        let mut streams =
-            accounts.iter().filter_map(|one| one["stream_detail"].as_array()).flatten();
-        let stream = streams.find(|one| one["name"] == stream)?;
-        Some(stream["cluster"]["leader"] == *server.name)
+        let streams = accounts.iter().filter_map(|one| one["stream_detail"].as_array()).flatten();
+        streams.into_iter().find(|one| one["name"] == stream).cloned()
+    }
+
+    /// Whether somebody reads the stream from a consumer that this server keeps.
+    pub(crate) async fn is_read_at(&self, index: usize, stream: &str) -> bool {
+        let server = &self.servers[index];
+        let stream = self.look(server, stream).await.unwrap_or_default();
+        let consumers = stream["consumer_detail"].as_array().cloned().unwrap_or_default();
+        // One that nobody reads any more is kept for a while.
+        consumers.iter().any(|one| {
+            one["cluster"]["leader"] == *server.name && one["num_waiting"].as_u64() > Some(0)
+        })
+    }
+
+    /// Waits until it has found that its disk is full.
+    pub(crate) async fn has_no_room(&self, index: usize) {
+        let log = self.servers[index].folder.join("log");
+        eventually("a disk is full", async || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            text.contains("no space left on device").then_some(())
+        })
+        .await;
     }
 
     /// How its disk is limited, if it is.

@@ -117,6 +117,11 @@ impl Publishers {
         eventually(&what, async || (accepted() >= enough).then_some(())).await;
     }
 
+    /// What has been answered 200 so far.
+    pub(crate) fn accepted_so_far(&self) -> BTreeSet<u64> {
+        self.ledger.lock().unwrap().accepted.clone()
+    }
+
     /// Waits until every one of the hubs has refused something.
     pub(crate) async fn refused(&self) {
         let posts = self.hubs.len() as u64;

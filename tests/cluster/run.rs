@@ -1,11 +1,11 @@
 //! A run: servers and hubs of its own, publishers and subscribers on all of them, and the verdict at the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::events::Wish;
+use crate::events::{SERVICE, Wish};
 use crate::hubs::{HUBS, Hubs, Settings};
 use crate::nats::Nats;
 use crate::patience::PATIENCE;
@@ -18,6 +18,17 @@ pub(crate) const STREAM: &str = "TELEMETRY";
 
 /// Six processes fill the machine: one run after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// The right to run, and an empty folder for what is done.
+pub(crate) async fn take_turn(fault: &str) -> (MutexGuard<'static, ()>, PathBuf) {
+    let turn = ONE_AT_A_TIME.lock().await;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(slug(fault));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    (turn, folder)
+}
 
 pub(crate) struct Run {
     fault: &'static str,
@@ -33,32 +44,52 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
-    pub(crate) small_disk: bool,
+    /// How many of the servers have a disk that is soon full.
+    pub(crate) small_disks: usize,
     pub(crate) loyalty: Loyalty,
     /// Whether at the end somebody comes to each hub who wants all that there ever was.
     pub(crate) latecomers: bool,
+    /// Whether the last hub reads one service alone. Nobody goes there from another.
+    pub(crate) one_service: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let settings = Settings::new();
-        Self { settings, small_disk: false, loyalty: Loyalty::GoesOn, latecomers: true }
+        let loyalty = Loyalty::GoesOn;
+        Self { settings, small_disks: 0, loyalty, latecomers: true, one_service: false }
+    }
+}
+
+impl Plan {
+    fn settings(&self) -> [Settings; HUBS] {
+        let mut settings = std::array::from_fn(|_| self.settings.clone());
+        if self.one_service {
+            settings[HUBS - 1].insert("NATS_SERVICES", format!("[{SERVICE}]"));
+        }
+        settings
+    }
+
+    /// Who watches at this hub.
+    fn wishes(&self, hub: usize) -> &'static [Wish] {
+        if self.one_service && hub == HUBS - 1 {
+            &[Wish::Served, Wish::Service]
+        } else {
+            &Wish::EACH
+        }
     }
 }
 
 impl Run {
     /// Everything runs, and a subscriber of each kind is connected to each hub. Nothing is posted yet.
     pub(crate) async fn start(fault: &'static str, plan: Plan) -> Self {
-        let turn = ONE_AT_A_TIME.lock().await;
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(slug(fault));
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).unwrap();
-        }
-        std::fs::create_dir_all(&folder).unwrap();
-        let nats = Nats::start(&folder, plan.small_disk).await;
-        let hubs = Hubs::start(&folder, &nats, &plan.settings).await;
+        let (turn, folder) = take_turn(fault).await;
+        let nats = Nats::start(&folder, plan.small_disks).await;
+        let hubs = Hubs::start(&folder, &nats, plan.settings()).await;
         let mut subscribers = Vec::new();
-        for (hub, wish) in (0..HUBS).flat_map(|hub| Wish::EACH.map(|wish| (hub, wish))) {
+        for (hub, wish) in
+            (0..HUBS).flat_map(|hub| plan.wishes(hub).iter().map(move |wish| (hub, *wish)))
+        {
             subscribers.push(Watching::start(hubs.urls(), hub, wish, plan.loyalty));
         }
         for subscriber in &subscribers {

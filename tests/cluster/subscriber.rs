@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) seen: Vec<(String, u64)>,
     /// What gaps it was told of, each with how many events had come before it.
     pub(crate) gaps: Vec<(usize, Value)>,
+    /// Each farewell of a hub: how many events had come before it.
+    pub(crate) byes: Vec<usize>,
     /// Times that its stream broke.
     pub(crate) breaks: u32,
     /// Times that it was not let in.
@@ -99,6 +101,11 @@ impl Watching {
 
     pub(crate) async fn is_connected(&self) {
         self.eventually("is connected", |record| record.is_connected).await;
+    }
+
+    /// Waits until it was told of a gap.
+    pub(crate) async fn has_heard_of_a_gap(&self) {
+        self.eventually("has heard of a gap", |record| !record.gaps.is_empty()).await;
     }
 
     /// Waits until it has seen so many events.
@@ -177,6 +184,7 @@ impl Record {
             wish,
             seen: Vec::new(),
             gaps: Vec::new(),
+            byes: Vec::new(),
             breaks: 0,
             refusals: 0,
             longest_silence: Duration::ZERO,
@@ -199,7 +207,8 @@ impl Record {
             }
             "gap" => self.gaps.push((self.seen.len(), serde_json::from_str(&frame.data).unwrap())),
             // `retry` alone makes no event.
-            "" | "ping" | "caught-up" | "bye" => {}
+            "" | "ping" | "caught-up" => {}
+            "bye" => self.byes.push(self.seen.len()),
             other => panic!("a frame {other}"),
         }
     }

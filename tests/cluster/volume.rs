@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::events::Wish;
+use crate::proxy::{Link, set_all};
 use crate::publisher::Pace;
 use crate::run::{Plan, Run};
 use crate::subscriber::{Loyalty, Record, Watching};
@@ -36,38 +39,59 @@ async fn a_hub_comes_back_after_100_000_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nats-server: tests/cluster/install"]
-async fn a_client_is_told_what_the_stream_has_no_longer() {
-    let fault = "the stream overflows its limits while a client is away";
+async fn who_watches_or_comes_back_is_told_what_the_stream_has_no_longer() {
+    let fault = "the stream overflows its limits while a client is away and a hub is cut off";
     let settings = BTreeMap::from([
         ("NATS_MAX_BYTES", "512KiB".to_owned()),
         ("REPLAY_BYTES", "128KiB".to_owned()),
     ]);
-    let run = Run::start(fault, Plan { settings, latecomers: false, ..Plan::default() }).await;
+    let loyalty = Loyalty::Stays;
+    let mut run =
+        Run::start(fault, Plan { settings, loyalty, latecomers: false, ..Plan::default() }).await;
+    let cut_off = run.subscribers.split_off(2 * Wish::EACH.len());
     let mut away = Watching::start(run.hubs.urls(), 0, Wish::All, Loyalty::GoesOn);
     away.is_connected().await;
     let pace = Pace { batch: 10, text: 1_000, ..Pace::STEADY };
-    run.publishers.post(0, 100, pace).await;
-    away.has_seen(100).await;
+    run.publishers.post(0, 200, pace).await;
+    for subscriber in cut_off.iter().chain([&away]) {
+        subscriber.has_seen(1).await;
+    }
+    away.has_seen(200).await;
     away.leave().await;
+    let links = run.hubs.links_of(2);
+    set_all(&links, Link::Cut);
+    run.hubs.is_ready(2, false).await;
     run.publishers.post(1, 3_000, pace).await;
+    set_all(&links, Link::Open);
     away.come_back();
-    away.has_seen(101).await;
+    for subscriber in cut_off.iter().chain([&away]) {
+        subscriber.has_heard_of_a_gap().await;
+    }
+    assert_eq!(run.hubs.measured(1, "hub_transport_holes_total").await, 0);
+    assert_eq!(run.hubs.measured(2, "hub_transport_holes_total").await, 1);
     let (ledger, records) = run.end().await;
     let verdict = Verdict::of(&ledger, &records);
     print_row(fault, &ledger, &records, &verdict);
     verdict.is_clean();
-    is_told_and_whole_from_there(&away, &records[0]).await;
+    for (subscriber, witness) in cut_off.iter().chain([&away]).zip(records.iter().cycle()) {
+        let before = (1..=200).filter(|number| witness.wish.matches(*number)).count();
+        is_told_and_whole_from_there(subscriber, before, witness).await;
+    }
 }
 
-/// One gap where it had left, because what came then is there no longer; and from its end on all that the witness has seen.
-async fn is_told_and_whole_from_there(away: &Watching, witness: &Record) {
-    away.is_complete(tokio::time::Instant::now() + Duration::from_secs(10)).await;
-    let record = away.record();
-    assert!(record.is_complete, "it never saw the last event");
-    let [(place, gap)] = record.gaps.as_slice() else { panic!("{:?}", record.gaps) };
-    assert_eq!((*place, &gap["reason"]), (100, &"expired".into()), "{gap}");
-    let after = &record.seen[*place..];
-    assert!(after.len() > 100, "{} came after the gap", after.len());
-    assert!(after.len() < 2_900, "{} came after the gap", after.len());
-    assert_eq!(after, &witness.seen[witness.seen.len() - after.len()..]);
+/// One gap after so many events, because what came then is there no longer; and from its end on all that a witness has seen who
+/// wished for the same.
+pub(crate) async fn is_told_and_whole_from_there(
+    subscriber: &Watching,
+    before: usize,
+    witness: &Record,
+) {
+    subscriber.is_complete(Instant::now() + Duration::from_secs(10)).await;
+    let Record { name, seen, gaps, is_complete, .. } = subscriber.record();
+    assert!(is_complete, "{name} never saw the last event");
+    let [(place, gap)] = gaps.as_slice() else { panic!("{name}: {gaps:?}") };
+    assert_eq!((*place, &gap["reason"]), (before, &"expired".into()), "{name}: {gap}");
+    let (after, there) = (&seen[before..], witness.seen.len() - before);
+    assert!(after.len() > there / 100 && after.len() < there, "{name}: {}, {there}", after.len());
+    assert_eq!(after, &witness.seen[witness.seen.len() - after.len()..], "{name}");
 }

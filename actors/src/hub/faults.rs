@@ -1,5 +1,7 @@
 //! Breaks the hub's children on purpose, for tests.
 
+use ractor::ActorCell;
+
 use super::HubState;
 use crate::collector::CollectorMessage;
 use crate::fault::Fault;
@@ -15,7 +17,9 @@ impl HubState {
         // What is broken already needs no breaking.
         match fault {
             Fault::PanicCollector => self.collector.cast(CollectorMessage::Panic).unwrap_or(()),
-            Fault::PanicCollectorAfter(deliveries) => self.core.faults.panic_after(deliveries),
+            Fault::PanicCollectorAfter(deliveries) => {
+                self.core.faults.deliveries.panic_after(deliveries)
+            }
             Fault::HangCollector => self.collector.cast(CollectorMessage::Hang).unwrap_or(()),
             Fault::KillCollector => self.collector.kill(),
             Fault::PanicSamplers => samplers.for_each(|sampler| {
@@ -36,6 +40,8 @@ impl HubState {
             }),
             Fault::PanicSweeper => self.sweeper.cast(SweeperMessage::Panic).unwrap_or(()),
             Fault::KillSweeper => self.sweeper.kill(),
+            Fault::KillTransport => self.transport.iter().for_each(ActorCell::kill),
+            Fault::PanicTransportAfter(messages) => self.core.faults.messages.panic_after(messages),
             Fault::PanicHub => panic!("a test asked for it"),
         }
     }

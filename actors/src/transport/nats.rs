@@ -5,7 +5,9 @@
 //! acknowledgement; the actor reads the stream into the log.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,7 +54,7 @@ const READERS: usize = 16;
 const COMPLAINT_LASTS: Duration = Duration::from_secs(10);
 
 /// How a hub is joined to others.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NatsConfig {
     /// Servers of one NATS cluster: `nats://host:4222`, or `tls://…`. Others of the cluster are found by themselves.
     pub servers: Vec<String>,
@@ -81,6 +83,19 @@ pub struct NatsConfig {
     /// How long [`ingest`](crate::HubHandle::ingest) waits for the stream before it fails: long enough for another server to take over,
     /// shorter than a publisher's own timeout.
     pub patience: Duration,
+}
+
+/// Of the servers only how many there are: a password may stand in an address.
+impl fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConfig")
+            .field("servers", &self.servers.len())
+            .field("hub_name", &self.hub_name)
+            .field("prefix", &self.prefix)
+            .field("stream", &self.stream)
+            .field("services", &self.services)
+            .finish_non_exhaustive()
+    }
 }
 
 /// By what a hub is known to NATS.
@@ -129,7 +144,7 @@ pub(crate) struct Link {
     status: watch::Sender<Status>,
     progress: watch::Sender<Progress>,
     /// The greatest sequence number that this hub was given for what it published.
-    acknowledged: Mutex<u64>,
+    acknowledged: Mutex<(Option<StreamIds>, u64)>,
     /// One permit for each byte that may still be on its way to the stream.
     room: Semaphore,
     room_bytes: usize,
@@ -140,6 +155,8 @@ pub(crate) struct Link {
     pending: Mutex<VecDeque<Pending>>,
     /// What other hubs tell of themselves.
     others: Mutex<Others>,
+    /// The next connection is to be to any server, also to one that could not be reached before.
+    leaves_server: AtomicBool,
     /// The actor has something to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
@@ -199,13 +216,14 @@ impl Link {
             config,
             status: watch::Sender::new(Status { state, has_joined: false, session: None }),
             progress: watch::Sender::default(),
-            acknowledged: Mutex::new(0),
+            acknowledged: Mutex::default(),
             room: Semaphore::new(room_bytes),
             room_bytes,
             offered: Mutex::default(),
             offered_measurements: Mutex::default(),
             pending: Mutex::default(),
             others: Mutex::default(),
+            leaves_server: AtomicBool::new(false),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
             complaint: Mutex::default(),
@@ -213,9 +231,18 @@ impl Link {
         }
     }
 
-    /// The greatest sequence number that the stream has acknowledged to this hub.
-    fn acknowledged(&self) -> u64 {
-        *lock(&self.acknowledged)
+    /// The greatest sequence number that this stream has acknowledged to this hub.
+    fn acknowledged(&self, stream: &StreamIds) -> u64 {
+        match &*lock(&self.acknowledged) {
+            (Some(ids), sequence) if ids == stream => *sequence,
+            _ => 0,
+        }
+    }
+
+    fn note_acknowledged(&self, stream: StreamIds, sequence: u64) {
+        let mut last = lock(&self.acknowledged);
+        let before = if last.0 == Some(stream) { last.1 } else { 0 };
+        *last = (Some(stream), sequence.max(before));
     }
 
     /// Whether it reads all of the stream.
@@ -313,6 +340,10 @@ impl Broker for NatsBroker {
 
     fn services(&self) -> &[String] {
         &self.0.config.services
+    }
+
+    fn max_event_bytes(&self) -> Option<usize> {
+        self.0.status.borrow().session.as_ref().map(|session| session.max_payload)
     }
 
     fn has_joined(&self) -> bool {

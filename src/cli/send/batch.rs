@@ -128,6 +128,8 @@ pub(super) struct Gatherer<'a> {
     /// The event that the draft has no room for.
     held: Option<(u64, u64, Vec<u8>)>,
     stopped: bool,
+    /// All lines are there: no batch need leave before it is full.
+    input_ends: bool,
 }
 
 /// What is left when there are no more batches.
@@ -145,7 +147,20 @@ impl<'a> Gatherer<'a> {
         batches: Sender<Batch>,
         console: &'a Console,
     ) -> Self {
-        Self { lines, batches, console, draft: Draft::default(), held: None, stopped: false }
+        Self {
+            lines,
+            batches,
+            console,
+            draft: Draft::default(),
+            held: None,
+            stopped: false,
+            input_ends: false,
+        }
+    }
+
+    /// For an input that ends by itself, if so.
+    pub(super) fn input_ends(self, input_ends: bool) -> Self {
+        Self { input_ends, ..self }
     }
 
     /// Runs until the input ends or the batches' receiver is gone. `stop` ends the input: the lines read by then still
@@ -158,6 +173,7 @@ impl<'a> Gatherer<'a> {
     async fn step(&mut self, stop: &Notify) -> Result<Step, SendError<()>> {
         let wants_lines = self.held.is_none() && !self.draft.is_full();
         let leaves_at = self.draft.leaves_at().filter(|_| wants_lines);
+        let waits = self.draft.is_empty() || self.input_ends && wants_lines;
         let batches = self.batches.clone();
         // In this order, so that what has been read goes into the batch before that leaves.
         tokio::select! {
@@ -165,7 +181,7 @@ impl<'a> Gatherer<'a> {
             () = stop.notified(), if !self.stopped => self.stop(),
             () = batches.closed() => return Err(SendError(())),
             line = self.lines.recv(), if wants_lines => return self.take(line).await,
-            permit = reserve(&batches, leaves_at), if !self.draft.is_empty() => {
+            permit = reserve(&batches, leaves_at), if !waits => {
                 permit?.send(self.seal());
             }
         }

@@ -86,6 +86,10 @@ impl Broker for Joined {
         &[]
     }
 
+    fn max_event_bytes(&self) -> Option<usize> {
+        None
+    }
+
     fn has_joined(&self) -> bool {
         true
     }

@@ -1,14 +1,17 @@
 //! The actor that owns the connection to NATS: it finds the stream, reads it into the log, and publishes what nobody waits for.
 //!
 //! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
-//! one opens a new connection and goes on there. Unlike the others it waits for something outside: in turns of a second at most.
+//! one opens a new connection and goes on there. Unlike the others it waits for something outside, for seconds at most: nobody waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::connection::State;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::random_range;
+use tokio::time::Instant;
 
 use super::Link;
 use super::connection::{self, Reason};
@@ -19,6 +22,12 @@ use crate::timer::Timer;
 
 /// How long to wait before the stream is looked for again, in milliseconds: not all hubs at once.
 const PAUSE: std::ops::Range<u64> = 200..600;
+
+/// After how long without the stream another server is tried. The servers may take that long to agree on a new leader.
+const ELSEWHERE_AFTER: Duration = Duration::from_secs(5);
+
+/// How long to wait before what nobody waits for is published again.
+const FORWARD_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) enum NatsMessage {
@@ -34,7 +43,11 @@ pub(super) struct NatsState {
     client: Option<Client>,
     /// While the stream is being read.
     feed: Option<Feed>,
+    /// Since when a server has answered that does not find the stream.
+    without_stream: Option<Instant>,
     timer: Option<Timer>,
+    /// When what nobody waits for is published again, if it could not be.
+    forward_again: Option<Instant>,
 }
 
 impl Actor for NatsTransport {
@@ -48,7 +61,15 @@ impl Actor for NatsTransport {
         (link, core): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         myself.cast(NatsMessage::GoOn)?;
-        Ok(NatsState { link, core, client: None, feed: None, timer: None })
+        Ok(NatsState {
+            link,
+            core,
+            client: None,
+            feed: None,
+            without_stream: None,
+            timer: None,
+            forward_again: None,
+        })
     }
 
     async fn handle(
@@ -63,19 +84,23 @@ impl Actor for NatsTransport {
         };
         if let Err(reason) = outcome {
             tracing::debug!(reason, "the stream is looked for again");
-            let was_reading = state.feed.take().is_some();
+            if state.core.ingest_room.is_closed() {
+                // The hub ends: nothing is read any more.
+                return Ok(());
+            }
             // What was being read may be found again at once: only if not, it is told.
-            if !was_reading {
+            if !state.feed.take().is_some_and(|feed| feed.has_lasted()) {
                 state.link.part(reason);
+                state.look_elsewhere().await;
                 let pause = Duration::from_millis(random_range(PAUSE));
                 state.timer = Some(Timer::start(pause, &myself, || NatsMessage::GoOn));
                 return Ok(());
             }
         }
-        if state.feed.is_some()
-            && let Err(error) = state.link.forward().await
-        {
-            tracing::debug!(%error, "what nobody waits for is published later");
+        if state.feed.is_some() && state.forward_again.is_none_or(|at| at <= Instant::now()) {
+            let forwarded = state.link.forward().await;
+            // In between, the stream is read.
+            state.forward_again = forwarded.err().map(|_| Instant::now() + FORWARD_PAUSE);
         }
         myself.cast(NatsMessage::GoOn)?;
         Ok(())
@@ -106,8 +131,26 @@ impl NatsState {
         let feed = Feed::open(&self.link, &self.core, &session, &info).await?;
         self.link.meet(session);
         feed.begin();
-        self.feed = Some(feed);
+        (self.feed, self.without_stream) = (Some(feed), None);
         Ok(())
+    }
+
+    /// The server may be cut off from the others of its cluster, and another one not.
+    async fn look_elsewhere(&mut self) {
+        let connected = self.client.as_ref();
+        let connected = connected.filter(|client| client.connection_state() == State::Connected);
+        let Some(client) = connected else {
+            self.without_stream = None;
+            return;
+        };
+        let since = *self.without_stream.get_or_insert_with(Instant::now);
+        if since.elapsed() >= ELSEWHERE_AFTER {
+            self.without_stream = None;
+            tracing::warn!("this server of NATS does not find the stream: trying another one");
+            self.link.leaves_server.store(true, Ordering::Relaxed);
+            // Fails only if the connection has ended for good, and then there is none to leave.
+            client.force_reconnect().await.ok();
+        }
     }
 
     /// Opens the connection, and has the other hubs told on it of this one.

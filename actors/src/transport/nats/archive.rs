@@ -9,6 +9,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::connection::{self, Reason, told};
 use super::feed::{consumer, from_sequence, milliseconds_of, time_of};
@@ -26,6 +27,9 @@ const PAGE_MESSAGES: usize = 500;
 /// How many bytes of them, if the stream has none that is larger.
 const PAGE_BYTES: usize = 256 * 1024;
 
+/// How long a page may take in all, with the wait for others' pages.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the server may take for a page.
 const FETCHED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -39,6 +43,8 @@ pub(super) struct StreamArchive {
     since: Since,
     /// The last event that was read, or that was asked by.
     last: Option<Last>,
+    /// The last message for this hub that there was when it began: a reader that ends before it reads from a server that stands still.
+    end: u64,
     reader: Option<Reader>,
 }
 
@@ -62,7 +68,9 @@ struct Reader {
 impl Archive for StreamArchive {
     fn next_page(mut self: Box<Self>) -> BoxFuture<'static, (Box<dyn Archive>, Fetched)> {
         async move {
-            let fetched = self.fetch().await.unwrap_or_else(|reason| {
+            let fetched = timeout(PATIENCE, self.fetch()).await;
+            let fetched = fetched.unwrap_or_else(|_| Err("it takes too long".to_owned()));
+            let fetched = fetched.unwrap_or_else(|reason| {
                 tracing::debug!(reason, "a replay cannot go on yet");
                 self.reader = None;
                 Fetched::Failed
@@ -75,7 +83,7 @@ impl Archive for StreamArchive {
 
 impl StreamArchive {
     pub(super) fn new(link: Arc<Link>, since: Since) -> Self {
-        Self { link, since, last: None, reader: None }
+        Self { link, since, last: None, end: 0, reader: None }
     }
 
     async fn fetch(&mut self) -> Result<Fetched, Reason> {
@@ -112,6 +120,7 @@ impl StreamArchive {
     /// Where to begin, and what of that is gone already.
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
+        self.end = connection::last_sequence(session, &self.link.config).await?;
         let first = time_of(state.first_timestamp)?;
         let before = session.ids.id(milliseconds_of(first), Place::before(state.first_sequence));
         match self.since {
@@ -142,6 +151,9 @@ impl StreamArchive {
             None => self.open(session).await?,
         };
         if reader.pending == 0 {
+            if self.last.is_some_and(|last| last.place.sequence() < self.end) {
+                return Err("the server that is read from has fallen behind the others".to_owned());
+            }
             // What has come since is in the log, or will be.
             return Ok(Vec::new());
         }

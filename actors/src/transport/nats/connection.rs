@@ -2,15 +2,19 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
-use async_nats::jetstream::stream::{self, DiscardPolicy, Info, State, StorageType};
+use async_nats::jetstream::stream::{
+    self, DiscardPolicy, Info, LastRawMessageErrorKind, State, StorageType,
+};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
 use percent_encoding::percent_decode_str;
-use rand::random_range;
+use rand::seq::IndexedRandom;
+use rand::{random_range, rng};
 use tokio::time::Instant;
 
 use super::place::StreamIds;
@@ -38,7 +42,7 @@ pub(super) type Reason = String;
 /// Opens a connection, which then lasts: when it breaks, it is opened again.
 pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
     let options = options(link).await.map_err(|error| format!("cannot use a file: {error}"))?;
-    let servers: Vec<_> = link.config.servers.iter().map(String::as_str).collect();
+    let servers: Vec<_> = link.config.servers.iter().map(|server| without_user(server)).collect();
     options.connect(servers).await.map_err(|error| told("no server of NATS can be reached", &error))
 }
 
@@ -59,6 +63,14 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     let link = Arc::downgrade(link);
+    let leaving = link.clone();
+    let next_server = move |servers: Vec<Server>, _| {
+        let leaves =
+            leaving.upgrade().is_some_and(|link| link.leaves_server.swap(false, Ordering::Relaxed));
+        // By itself the client prefers the one that it has just left: it was never in vain.
+        let any = servers.choose(&mut rng()).filter(|_| leaves).map(|server| server.addr.clone());
+        async move { any.map(|addr| ReconnectToServer { addr, delay: None }) }
+    };
     let on_event = move |event: Event| {
         let link = link.clone();
         async move {
@@ -74,6 +86,7 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         .subscription_capacity(IN_FLIGHT)
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
+        .reconnect_to_server_callback(next_server)
         .event_callback(on_event))
 }
 
@@ -86,6 +99,14 @@ fn by_address(servers: &[String]) -> ConnectOptions {
         None => ConnectOptions::new(),
         Some((user, Some(password))) => ConnectOptions::with_user_and_password(user, password),
         Some((token, None)) => ConnectOptions::with_token(token),
+    }
+}
+
+/// The address alone: NATS's client writes it to the log.
+fn without_user(server: &str) -> String {
+    match server.parse::<ServerAddr>() {
+        Ok(address) => format!("{}://{}:{}", address.scheme(), address.host(), address.port()),
+        Err(_) => server.to_owned(),
     }
 }
 
@@ -103,7 +124,9 @@ fn reconnect_delay(attempts: usize) -> Duration {
 impl Link {
     fn notice(&self, event: &Event) {
         match event {
-            Event::Disconnected | Event::Closed => {
+            // Nobody has it any more, so there is another one.
+            Event::Closed => {}
+            Event::Disconnected => {
                 self.counters.disconnects.add(1);
                 self.part("the connection to NATS is broken".to_owned());
                 self.wake.notify_one();
@@ -131,7 +154,9 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
         .ack_timeout(ANSWERED_WITHIN)
         .build(client.clone());
     let info = stream_info(&context, &link.config).await?;
+    check_led(&info)?;
     check_subjects(&info, &link.config.prefix)?;
+    check_window(&info, &link.config)?;
     let created = info.created.unix_timestamp_nanos();
     let max_payload = client.max_payload();
     let limit = match usize::try_from(info.config.max_message_size) {
@@ -146,24 +171,38 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     Ok((session, info))
 }
 
-/// How the stream stands.
+/// How the stream stands, by one who can know.
 pub(super) async fn stream_state(session: &Session, config: &NatsConfig) -> Result<State, Reason> {
-    match session.context.get_stream(&config.stream).await {
-        Ok(stream) => Ok(stream.cached_info().state.clone()),
-        Err(error) => Err(told("the stream cannot be reached", &error)),
-    }
-}
-
-/// How far the stream has come, by one who can know: its leader, or the only server that there is. None if nobody can, or nothing of it is left.
-pub(super) async fn stream_standing(
-    session: &Session,
-    config: &NatsConfig,
-) -> Result<Option<u64>, Reason> {
     let stream = session.context.get_stream(&config.stream).await;
     let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-    let Info { state, cluster, .. } = stream.cached_info();
-    let is_led = cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
-    Ok((is_led && state.messages > 0).then_some(state.last_sequence))
+    check_led(stream.cached_info())?;
+    Ok(stream.cached_info().state.clone())
+}
+
+/// The last message of the stream that is for this hub, asked of the stream's leader. 0 if there is none.
+pub(super) async fn last_sequence(session: &Session, config: &NatsConfig) -> Result<u64, Reason> {
+    let NatsConfig { stream, prefix, services, .. } = config;
+    let stream = session.context.get_stream_no_info(stream).await;
+    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
+    let subjects = match services.as_slice() {
+        [] => vec![format!("{prefix}.>")],
+        some => subject::of_services(prefix, some),
+    };
+    let mut last = 0;
+    for subject in subjects {
+        match stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => last = message.sequence.max(last),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
+            Err(error) => return Err(told("the stream cannot be read", &error)),
+        }
+    }
+    Ok(last)
+}
+
+/// A server that is cut off from the others, or stands still, answers too: by what it knew.
+fn check_led(info: &Info) -> Result<(), Reason> {
+    let is_led = info.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
+    is_led.then_some(()).ok_or_else(|| "the stream has no leader".to_owned())
 }
 
 async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {
@@ -192,6 +231,18 @@ fn check_subjects(info: &Info, prefix: &str) -> Result<(), Reason> {
         info.config.name,
         subject::all(prefix).join(", "),
         taken.join(", ")
+    ))
+}
+
+/// A message that is published again within the patience of its source must be known again.
+fn check_window(info: &Info, config: &NatsConfig) -> Result<(), Reason> {
+    let window = info.config.duplicate_window;
+    if window > config.patience {
+        return Ok(());
+    }
+    Err(format!(
+        "the stream {} knows messages again for {window:?} (duplicate window), and they are published for {:?}",
+        info.config.name, config.patience
     ))
 }
 

@@ -4,8 +4,8 @@
 //! seconds, another one goes on behind the last message that is in the log. (The client's own ordered consumer does the same, but
 //! notices a server that has died only after half a minute.)
 //!
-//! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: what is gone shows when a consumer
-//! is opened, in the first number that the stream still has.
+//! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: that something may be gone shows when a
+//! consumer is opened, in the first number that the stream still has, and only then.
 //!
 //! A server whose disk is full stands still, and says that there is nothing more: while nothing comes, the stream's leader is asked how far
 //! the stream has come.
@@ -35,8 +35,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// For how long one request of messages holds.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// How many messages are asked for at once.
+/// How many messages are asked for at once, and how many bytes of them, if the stream has none that is larger.
 const MESSAGES: usize = 4096;
+const BYTES: usize = 16 * 1024 * 1024;
 
 /// After how long without this hub the server forgets the consumer.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
@@ -54,8 +55,9 @@ const BEHIND_FOR: Duration = Duration::from_secs(3);
 pub(super) struct Feed {
     link: Arc<Link>,
     session: Session,
-    consumer: PullConsumer,
     messages: pull::Stream,
+    /// The first message that was asked for.
+    start: u64,
     /// Where the next message is expected, by the consumer's count.
     consumer_sequence: u64,
     /// The message after the last one that is in the log; `None` if nothing is.
@@ -64,8 +66,9 @@ pub(super) struct Feed {
     target: u64,
     /// The first message that was in the stream when this began.
     first: u64,
-    /// The log is of another stream, whose end is not known.
+    /// The log is of another stream, whose end is not known, or of what this one has lost.
     is_another: bool,
+    opened: Instant,
     /// Since when the stream has been ahead, and nothing comes.
     behind_since: Option<Instant>,
 }
@@ -80,30 +83,44 @@ impl Feed {
     ) -> Result<Self, Reason> {
         let Progress { ids, sequence, .. } = link.progress();
         let is_same = ids == Some(session.ids);
+        // Its servers have lost what they had not written down: it gives those numbers anew.
+        let is_set_back = is_same && info.state.last_sequence < sequence;
+        let goes_on = is_same && !is_set_back;
         let start = match ids {
-            Some(_) if is_same => sequence + 1,
+            Some(_) if goes_on => sequence + 1,
+            Some(_) if is_set_back => info.state.last_sequence + 1,
             Some(_) => info.state.first_sequence.max(1),
             None => preload(info, core.config.replay_bytes),
         };
-        let (consumer, messages) = messages(session, &link.config, start).await?;
+        let messages = messages(session, &link.config, start).await?;
         Ok(Self {
             link: Arc::clone(link),
             session: session.clone(),
-            consumer,
             messages,
+            start,
             consumer_sequence: 1,
-            expected: is_same.then_some(start),
+            expected: goes_on.then_some(start),
             first: info.state.first_sequence,
             target: if info.state.messages == 0 { 0 } else { info.state.last_sequence },
-            is_another: ids.is_some() && !is_same,
+            is_another: ids.is_some() && !goes_on,
+            opened: Instant::now(),
             behind_since: None,
         })
     }
 
     /// There may be nothing to read.
     pub(super) fn begin(&self) {
-        let read = self.expected.map_or(0, |expected| expected - 1);
-        self.note_joined(read, None);
+        self.note_joined(self.read_through());
+    }
+
+    /// Whether it has lasted: one that has not is not opened again at once.
+    pub(super) fn has_lasted(&self) -> bool {
+        self.opened.elapsed() >= WAIT
+    }
+
+    /// The last message that need not come any more.
+    fn read_through(&self) -> u64 {
+        self.expected.unwrap_or(self.start).saturating_sub(1)
     }
 
     /// Puts some messages into the log, if there are any within a moment.
@@ -132,33 +149,25 @@ impl Feed {
 
     /// Nothing comes: then there is nothing, or the server that keeps the consumer has fallen behind the others.
     async fn look(&mut self) -> Result<(), Reason> {
-        let standing = connection::stream_standing(&self.session, &self.link.config).await?;
-        let known = standing.unwrap_or(0).max(self.link.acknowledged());
-        if known <= self.link.progress().sequence || self.expected.is_none() {
+        let (session, config) = (&self.session, &self.link.config);
+        let state = connection::stream_state(session, config).await?;
+        if state.last_sequence < self.read_through() {
+            return Err("the stream has been set back".to_owned());
+        }
+        let read = self.read_through();
+        let known = state.last_sequence.max(self.link.acknowledged(&session.ids));
+        if known <= read || connection::last_sequence(session, config).await? <= read {
             self.behind_since = None;
-            self.note_joined(u64::MAX, None);
+            self.link.progress.send_modify(|progress| progress.lag = 0);
+            self.link.join();
             return Ok(());
         }
-        if !self.link.reads_all() && self.has_read_all().await? {
-            // The rest is not for this hub.
-            self.behind_since = None;
-            self.note_joined(u64::MAX, None);
-            self.expected = Some(known + 1);
-            self.link.progress.send_modify(|progress| progress.sequence = known);
-            return Ok(());
-        }
+        self.link.progress.send_modify(|progress| progress.lag = known - read);
         let since = *self.behind_since.get_or_insert_with(Instant::now);
         if since.elapsed() < BEHIND_FOR {
             return Ok(());
         }
         Err("the server that this hub reads from has fallen behind the others".to_owned())
-    }
-
-    /// Whether the consumer has nothing more, and all that it had has come.
-    async fn has_read_all(&mut self) -> Result<bool, Reason> {
-        let info =
-            self.consumer.info().await.map_err(|error| told("the consumer is gone", &error))?;
-        Ok(info.num_pending == 0 && info.delivered.consumer_sequence + 1 == self.consumer_sequence)
     }
 
     async fn take(&mut self, core: &HubCore, message: &Message) -> Result<(), Reason> {
@@ -169,14 +178,18 @@ impl Feed {
         }
         self.consumer_sequence += 1;
         self.link.counters.received.add(1);
+        #[cfg(feature = "fault-injection")]
+        core.faults.messages.step();
         let Progress { milliseconds, .. } = self.link.progress();
         if self.expected.is_some_and(|expected| sequence < expected) {
             self.link.counters.redelivered.add(1);
             return Ok(());
         }
         let arrived = time_of(info.published)?;
-        // A server's clock may be behind that of the one before it: ids increase all the same.
-        let milliseconds = milliseconds_of(arrived).max(milliseconds);
+        // A server's clock may be behind that of the one before it: ids increase all the same. Those of another stream are veiled
+        // otherwise: they begin in a millisecond of their own.
+        let least = milliseconds + u64::from(self.is_another);
+        let milliseconds = milliseconds_of(arrived).max(least);
         self.tell_holes(core, sequence, milliseconds);
         match subject::carries(&self.link.config.prefix, &message.subject) {
             Carries::Events => {
@@ -199,7 +212,7 @@ impl Feed {
             milliseconds,
             lag: info.pending,
         });
-        self.note_joined(sequence, Some(info.pending));
+        self.note_joined(sequence);
         Ok(())
     }
 
@@ -227,6 +240,8 @@ impl Feed {
                 let from = core.log.last_id();
                 core.log.note_lost(Expired { from: Some(from), to: Some(before) });
             }
+            // Who read before may have ended before it could note how far it had come.
+            None if self.session.ids.place(core.log.last_id()).is_some() => {}
             None => core.log.begin_after(before),
         }
     }
@@ -264,7 +279,14 @@ impl Feed {
     ) -> Result<(), Reason> {
         let mut arrivals = Vec::with_capacity(events.len());
         let mut bytes = 0;
+        // Who read it before may have come to its end in the middle of it.
+        let last = core.log.last_id();
         for (index, event) in events.into_iter().enumerate() {
+            let place = Place::new(sequence, index);
+            let id = self.session.ids.id(milliseconds, place);
+            if id <= last {
+                continue;
+            }
             // Larger than the hub's own limits, which another one may not have: then it fills the queue by itself.
             let size = event.size().min(core.config.ingest_queue_bytes);
             if bytes + size > core.config.ingest_queue_bytes {
@@ -272,8 +294,6 @@ impl Feed {
                 bytes = 0;
             }
             bytes += size;
-            let place = Place::new(sequence, index);
-            let id = self.session.ids.id(milliseconds, place);
             arrivals.push(Arrival {
                 id,
                 offset: place.number(),
@@ -285,8 +305,8 @@ impl Feed {
         hand_over(core, arrivals, bytes).await
     }
 
-    fn note_joined(&self, sequence: u64, pending: Option<u64>) {
-        if sequence >= self.target || pending == Some(0) {
+    fn note_joined(&self, sequence: u64) {
+        if sequence >= self.target {
             self.link.join();
         }
     }
@@ -301,13 +321,12 @@ async fn messages(
     session: &Session,
     config: &NatsConfig,
     start: u64,
-) -> Result<(PullConsumer, pull::Stream), Reason> {
+) -> Result<pull::Stream, Reason> {
     let consumer = consumer(session, config, from_sequence(start), FORGOTTEN_AFTER).await?;
-    let builder =
-        consumer.stream().max_messages_per_batch(MESSAGES).heartbeat(HEARTBEAT).expires(REQUEST);
-    let messages = builder.messages().await;
-    let messages = messages.map_err(|error| told("the stream cannot be read", &error))?;
-    Ok((consumer, messages))
+    let most = BYTES.max(2 * session.max_payload);
+    let builder = consumer.stream().max_messages_per_batch(MESSAGES).max_bytes_per_batch(most);
+    let messages = builder.heartbeat(HEARTBEAT).expires(REQUEST).messages().await;
+    messages.map_err(|error| told("the stream cannot be read", &error))
 }
 
 pub(super) fn from_sequence(start: u64) -> DeliverPolicy {

@@ -12,7 +12,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::wire::{self, Message, TooLarge};
-use super::{Link, Session, measurements};
+use super::{Link, Progress, Session, measurements};
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
 use crate::lock;
@@ -121,8 +121,8 @@ impl Link {
         Ok(())
     }
 
-    /// Publishes what was offered, for a moment. What the stream has not acknowledged stays, under the id that it has been given: it is
-    /// there once, whoever publishes it again.
+    /// Publishes what was offered, for a moment. What the stream has not acknowledged stays, under the id that it has been given: for as long as the
+    /// stream knows ids again (its duplicate window), it is there once, whoever publishes it again.
     pub(super) async fn forward(&self) -> Result<(), IngestError> {
         if !self.has_offers() {
             return Ok(());
@@ -208,9 +208,15 @@ impl Link {
     async fn all_read(&self) {
         let all = u32::try_from(self.room_bytes).expect("it was cut to what fits");
         drop(self.room.acquire_many(all).await);
-        let last = self.acknowledged();
         let mut progress = self.progress.subscribe();
-        progress.wait_for(|progress| progress.sequence >= last).await.ok();
+        let is_read = |progress: &Progress| {
+            let last = progress.ids.map_or(0, |ids| self.acknowledged(&ids));
+            progress.sequence >= last
+        };
+        // One that reads some services alone may never come to what it has published.
+        if self.reads_all() {
+            progress.wait_for(is_read).await.ok();
+        }
     }
 
     async fn publish_all(&self, events: &[NewEvent], deadline: Instant) -> Result<(), IngestError> {
@@ -297,8 +303,7 @@ impl Link {
         match acknowledged {
             Ok(Ok(acknowledgement)) => {
                 self.counters.published.add(1);
-                let mut last = lock(&self.acknowledged);
-                *last = acknowledgement.sequence.max(*last);
+                self.note_acknowledged(session.ids, acknowledgement.sequence);
                 Outcome::Done
             }
             Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {

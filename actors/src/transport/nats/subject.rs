@@ -1,5 +1,7 @@
 //! The subjects of messages: `<prefix>.<signal>.<service>`, so that who wants one service alone can ask NATS for it.
 
+use std::collections::BTreeSet;
+
 use crate::event::NewEvent;
 use crate::value::{Object, Value};
 
@@ -70,7 +72,9 @@ fn service(name: Option<&Value>) -> String {
 
 /// Of these, those of some services.
 pub(super) fn of_services(prefix: &str, services: &[String]) -> Vec<String> {
-    services.iter().map(|service| format!("{prefix}.*.{}", token(service))).collect()
+    // NATS refuses a subject that is there twice.
+    let tokens: BTreeSet<_> = services.iter().map(|service| token(service)).collect();
+    tokens.into_iter().map(|token| format!("{prefix}.*.{token}")).collect()
 }
 
 /// A name as one token of a subject: whatever has a meaning there, or cannot be seen, is written as `%` and two digits.
@@ -105,7 +109,7 @@ mod tests {
         assert_eq!(of("t", &NewEvent::new("a").with(SERVICE, 7i64)), "t.log._");
         assert_eq!(
             of_services("t", &["shop".to_owned(), "a.b".to_owned()]),
-            ["t.*.shop", "t.*.a%2Eb"]
+            ["t.*.a%2Eb", "t.*.shop"]
         );
         let span = NewEvent { signal: Signal::Span, ..NewEvent::new("a") };
         assert_eq!(of("t.u", &span), "t.u.span._");

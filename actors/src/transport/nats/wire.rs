@@ -203,6 +203,9 @@ impl Open {
 /// The events of a message.
 pub(super) fn decode(payload: &[u8]) -> Result<Vec<NewEvent>, serde_json::Error> {
     let events: Vec<Incoming<'_>> = serde_json::from_slice(payload)?;
+    if events.len() > Place::MAX_EVENTS {
+        return Err(serde::de::Error::custom("more events than a message may have"));
+    }
     events.into_iter().map(NewEvent::try_from).collect()
 }
 
