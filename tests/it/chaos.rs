@@ -228,12 +228,13 @@ fn on_a_runtime_of_its_own(run: impl Future<Output = Verdict>) -> Verdict {
 fn whatever_breaks_nothing_is_lost_or_doubled_and_nothing_is_left() {
     let script = Script::new(Script::some_seed(), Script::length(25), Targets::All);
     println!("{script}");
+    let seed = script.seed;
     let verdict = on_a_runtime_of_its_own(async {
         let run = Run::start(script, cramped()).await;
         let subscribers = run.all_kinds();
         run.go(subscribers, 6).await
     });
-    verdict.pronounce();
+    verdict.pronounce(seed);
     assert!(verdict.counts["gaps slow"] > 0, "else it would say little");
 }
 
@@ -242,6 +243,7 @@ fn whatever_breaks_nothing_is_lost_or_doubled_and_nothing_is_left() {
 fn clients_that_read_see_nothing_of_a_collector_that_breaks() {
     let script = Script::new(Script::some_seed(), Script::length(10), Targets::Collector);
     println!("{script}");
+    let seed = script.seed;
     let mut verdict = on_a_runtime_of_its_own(async {
         let run = Run::start(script, roomy()).await;
         let transports = [Transport::Socket, Transport::Chunks, Transport::Http2];
@@ -258,7 +260,7 @@ fn clients_that_read_see_nothing_of_a_collector_that_breaks() {
     verdict.expect("streams of twelve readers", streams, 12);
     verdict.expect("gaps", gaps, 0);
     verdict.expect("the collector breaks", kills >= 3, true);
-    verdict.pronounce();
+    verdict.pronounce(seed);
 }
 
 #[tokio::test]

@@ -225,11 +225,12 @@ async fn pipe_that_pauses_is_sent_and_stopping_it_is_success() {
 
 #[tokio::test]
 async fn stopping_a_file_is_not_success() {
-    let server = Server::start(&[&ok(r#"{"accepted":1}"#)]);
+    let server = Server::start(&[&ok(r#"{"accepted":500}"#)]);
     let (reader, mut writer) = std::io::pipe().unwrap();
     let (console, said) = Console::captured();
     let stop = Notify::new();
-    writer.write_all(b"a\n").unwrap();
+    // A file's lines leave in full batches.
+    writer.write_all("a\n".repeat(500).as_bytes()).unwrap();
     let input = Input::new(reader, InputKind::File(100));
     let sending = send_with(&console, server.address, RETRY_FOR, input, &stop);
     let bodies = tokio::task::spawn_blocking(move || server.bodies.recv().unwrap());

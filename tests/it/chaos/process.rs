@@ -305,6 +305,7 @@ impl Drain {
         let records = within_patience(self.watching.join_all()).await;
         let all = events_of(&records[0]);
         let (count, mut verdict) = (all.len() as u64, Verdict::default());
+        let seed = self.events.seed;
         let truth = Truth::new(self.events, all);
         truth.check_posts(&self.journal, count, &mut verdict);
         for record in &records {
@@ -312,7 +313,7 @@ impl Drain {
             verdict.expect("events of each", events_of(record).len() as u64, count);
             truth.check(record, &mut verdict);
         }
-        verdict.pronounce();
+        verdict.pronounce(seed);
     }
 }
 

@@ -318,11 +318,11 @@ impl Verdict {
         }
     }
 
-    /// Fails if there is anything that is not as it should be.
+    /// Fails if there is anything that is not as it should be in the run of this seed.
     #[track_caller]
-    pub(super) fn pronounce(&self) {
+    pub(super) fn pronounce(&self, seed: u64) {
         println!("{self}");
-        assert!(self.findings.is_empty(), "{} findings", self.findings.len());
+        assert!(self.findings.is_empty(), "CHAOS_SEED={seed}\n{self}");
     }
 }
 

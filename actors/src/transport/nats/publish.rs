@@ -128,7 +128,8 @@ impl Link {
             return Ok(());
         }
         let deadline = Instant::now() + FORWARDED_WITHIN;
-        let session = self.session(deadline).await?;
+        // Not waited for: whoever forwards is the one who finds the stream.
+        let session = self.status.borrow().session.clone().ok_or(IngestError::Unavailable)?;
         while let Some(Pending { message, id, room }) = self.next_pending(session.max_payload) {
             match self.publish_under(&id, &message, deadline).await {
                 Ok(()) => {}
