@@ -16,6 +16,8 @@ pub(crate) enum Load {
     Crowd,
     Latency,
     Filters,
+    /// A hub's part of many subscribers: each is sent a hundredth of very many events.
+    Slice,
     Ingest,
 }
 
@@ -71,7 +73,8 @@ const FAN_OUT: &[Figure] = &[
 ];
 
 impl Load {
-    pub(crate) const ALL: [Self; 4] = [Self::Crowd, Self::Latency, Self::Filters, Self::Ingest];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Crowd, Self::Latency, Self::Filters, Self::Slice, Self::Ingest];
 
     pub(crate) fn scene(self) -> Scene {
         let crowd = Scene {
@@ -87,30 +90,38 @@ impl Load {
             has_rush: false,
             is_quick: false,
         };
+        let filters = Scene {
+            setups: &[Setup::Alone, Setup::Joined, Setup::Three],
+            figures: &[
+                Figure::DeliveriesPerHubSecond,
+                Figure::DeliveriesPerCpuSecond,
+                Figure::DeliveredPerSecond,
+                Figure::HubCpu,
+                Figure::NatsCpu,
+                Figure::LatencyMedian,
+                Figure::LatencyP99,
+            ],
+            subscribers: 3000,
+            filters: Some(100),
+            ..crowd.clone()
+        };
         match self {
-            Self::Crowd => crowd,
-            Self::Latency => Scene {
-                title: "1,000 subscribers, 100 events/s",
-                rate: 100,
-                duration: Duration::from_secs(4),
+            Self::Crowd => Scene {
+                setups: &[Setup::Alone, Setup::Joined, Setup::Other, Setup::Three],
                 ..crowd
             },
+            Self::Latency => Scene { title: "1,000 subscribers, 100 events/s", rate: 100, ..crowd },
             Self::Filters => Scene {
                 title: "3,000 subscribers with 100 filters, 2,000 events/s in POSTs of 20, each wanted by one filter",
-                setups: &[Setup::Alone, Setup::Joined, Setup::Three],
-                figures: &[
-                    Figure::DeliveriesPerHubSecond,
-                    Figure::DeliveriesPerCpuSecond,
-                    Figure::HubCpu,
-                    Figure::NatsCpu,
-                    Figure::LatencyMedian,
-                    Figure::LatencyP99,
-                ],
-                subscribers: 3000,
-                filters: Some(100),
                 rate: 2000,
                 batch: 20,
-                ..crowd
+                ..filters
+            },
+            Self::Slice => Scene {
+                title: "the same, 10,000 events/s in POSTs of 100",
+                rate: 10_000,
+                batch: 100,
+                ..filters
             },
             // Some subscribers, so that it is known when the last event is through: one for each of three hubs.
             Self::Ingest => Scene {
@@ -127,7 +138,7 @@ impl Load {
                 filters: Some(1000),
                 rate: 20_000,
                 batch: 100,
-                duration: Duration::from_secs(5),
+                duration: Duration::from_secs(4),
                 has_rush: true,
                 ..crowd
             },
