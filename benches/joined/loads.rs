@@ -18,6 +18,8 @@ pub(crate) enum Load {
     Filters,
     /// A hub's part of many subscribers: each is sent a hundredth of very many events.
     Slice,
+    /// The same with fewer and larger writes.
+    Linger,
     Ingest,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct Scene {
     /// Events a POST.
     pub(crate) batch: u32,
     pub(crate) duration: Duration,
+    /// Settings of the hubs, by environment.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Whether, first, events are published as fast as they are taken.
     pub(crate) has_rush: bool,
     pub(crate) is_quick: bool,
@@ -73,8 +77,8 @@ const FAN_OUT: &[Figure] = &[
 ];
 
 impl Load {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Crowd, Self::Latency, Self::Filters, Self::Slice, Self::Ingest];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Crowd, Self::Latency, Self::Filters, Self::Slice, Self::Linger, Self::Ingest];
 
     pub(crate) fn scene(self) -> Scene {
         let crowd = Scene {
@@ -87,6 +91,7 @@ impl Load {
             rate: 1000,
             batch: 1,
             duration: Duration::from_secs(3),
+            settings: &[],
             has_rush: false,
             is_quick: false,
         };
@@ -118,9 +123,21 @@ impl Load {
                 ..filters
             },
             Self::Slice => Scene {
-                title: "the same, 10,000 events/s in POSTs of 100",
+                title: "1,000 subscribers with 100 filters, 10,000 events/s in POSTs of 100, each wanted by one filter",
+                subscribers: 1000,
                 rate: 10_000,
                 batch: 100,
+                ..filters
+            },
+            Self::Linger => Scene {
+                title: "the same with 6,000 subscribers; hubs have `linger` 100 ms and `batch_bytes` 2 MiB",
+                subscribers: 6000,
+                rate: 10_000,
+                batch: 100,
+                settings: &[
+                    ("TELEMETRY_HUB_LINGER", "100ms"),
+                    ("TELEMETRY_HUB_BATCH_BYTES", "2 MiB"),
+                ],
                 ..filters
             },
             // Some subscribers, so that it is known when the last event is through: one for each of three hubs.
@@ -184,7 +201,7 @@ impl Scene {
 
 /// Puts a load on a setup of its own.
 pub(crate) async fn measure(scene: &Scene, setup: Setup) -> anyhow::Result<Outcome> {
-    let network = Network::start(setup).await?;
+    let network = Network::start(setup, scene.settings).await?;
     let rush = if scene.has_rush {
         client::drive(&scene.rush(), setup, &network).await?.figures
     } else {

@@ -45,8 +45,8 @@ struct Process {
 }
 
 impl Network {
-    /// Starts all of a setup, and waits until every hub is ready.
-    pub(crate) async fn start(setup: Setup) -> anyhow::Result<Self> {
+    /// Starts all of a setup, and waits until every hub is ready. `settings` are environment variables for the hubs.
+    pub(crate) async fn start(setup: Setup, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = empty(work_folder().join("run"))?;
         let places = (0..setup.servers()).map(|_| nats::Place::free());
         let places = places.collect::<anyhow::Result<Vec<_>>>()?;
@@ -60,6 +60,7 @@ impl Network {
         for number in 0..setup.hubs() {
             let address = free_address()?;
             let mut command = program::serve(&hub(), address);
+            command.envs(settings.iter().copied());
             if !urls.is_empty() {
                 command.arg("--nats").arg(urls.join(","));
                 command.env("TELEMETRY_HUB_NATS_STORAGE", setup.storage());
