@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use indicatif::HumanCount;
 
+use crate::median::median;
 use crate::servers::Kind;
 
 /// Something measured in one run.
@@ -105,15 +106,5 @@ impl Results {
             Figure::Unexplained => values.reduce(f64::max),
             _ => median(values.collect()),
         }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        length if length % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
 }

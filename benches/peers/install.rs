@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use crate::program::{self, target_folder};
 use crate::servers::Kind;
-use crate::target_folder;
 
 pub(crate) const NGINX: &str = "/usr/sbin/nginx";
 pub(crate) const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -82,10 +82,7 @@ fn cargo() -> String {
 /// What a server says of its version.
 pub(crate) fn version(kind: Kind) -> String {
     match kind {
-        Kind::Hub => match output("git", &["describe", "--always", "--dirty"]) {
-            Ok(commit) => format!("hub {} ({commit})", env!("CARGO_PKG_VERSION")),
-            Err(_) => format!("hub {}", env!("CARGO_PKG_VERSION")),
-        },
+        Kind::Hub => program::version(),
         Kind::Nchan => {
             let package = |name| output("dpkg-query", &["--show", "--showformat=${Version}", name]);
             let [nginx, nchan] = NCHAN_PACKAGES

@@ -8,21 +8,23 @@ mod figures;
 mod floor;
 mod ingest;
 mod install;
+mod interrupt;
 mod loads;
 mod machine;
+mod median;
+mod place;
+mod program;
 mod report;
 mod servers;
 mod targets;
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::figures::{Figure, Results};
 use crate::loads::{Load, Scene};
@@ -32,25 +34,14 @@ use crate::servers::Kind;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The program as cargo has built it.
-const BUILT: &str = env!("CARGO_BIN_EXE_telemetry-hub");
-
-/// The program that is measured, and its `load`, which measures: a copy, which no build changes while this runs.
+/// The program that is measured, and its `load`, which measures.
 fn hub() -> PathBuf {
     work_folder().join("telemetry-hub")
 }
 
 /// Where servers and client may write.
 fn work_folder() -> PathBuf {
-    target_folder().join("peers/work")
-}
-
-/// Where cargo builds.
-fn target_folder() -> &'static Path {
-    Path::new(BUILT)
-        .ancestors()
-        .nth(2)
-        .expect("cargo puts programs into a folder of the target folder")
+    program::target_folder().join("peers/work")
 }
 
 #[derive(Debug, Parser)]
@@ -124,7 +115,7 @@ fn main() -> ExitCode {
     }
     let outcome = match Cli::parse().command {
         Command::Floor { listen } => floor::serve(listen),
-        Command::Run(options) => run_until_interrupted(&options),
+        Command::Run(options) => interrupt::run(run(&options)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,16 +124,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn run_until_interrupted(options: &RunOptions) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        tokio::select! {
-            outcome = run(options) => outcome,
-            outcome = interrupted() => outcome,
-        }
-    })
 }
 
 /// What `run` would do.
@@ -164,16 +145,6 @@ fn minutes(duration: Duration) -> String {
     }
 }
 
-/// Resolves, with an error, once somebody wants this to end. What runs then is dropped, and its processes with it.
-async fn interrupted() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        outcome = tokio::signal::ctrl_c() => outcome?,
-        _ = terminate.recv() => {}
-    }
-    bail!("interrupted")
-}
-
 async fn run(options: &RunOptions) -> anyhow::Result<()> {
     let runs = options.runs(1);
     if runs.is_empty() {
@@ -186,8 +157,7 @@ async fn run(options: &RunOptions) -> anyhow::Result<()> {
     for kind in &kinds {
         install::install(*kind).with_context(|| format!("cannot install {kind}"))?;
     }
-    fs::create_dir_all(work_folder()).context("no folder to work in")?;
-    fs::copy(BUILT, hub()).with_context(|| format!("cannot copy {BUILT}"))?;
+    program::copy(&hub())?;
     eprintln!("peers: some {}", minutes(options.estimate()));
     let results = measure(options).await?;
     if !options.quick {

@@ -9,9 +9,9 @@ mod hub;
 mod nchan;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use anyhow::{Context, bail};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{interval, timeout};
+
+use crate::place::{empty, free_address};
 
 /// How long a server may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -173,19 +175,4 @@ fn recipe(kind: Kind, address: SocketAddr, folder: &Path) -> anyhow::Result<Reci
         Kind::DurableStreams => Ok(durable_streams::recipe(address, folder)),
         Kind::Floor => floor::recipe(address),
     }
-}
-
-/// A port that nobody has. Somebody might take it before the server does: then that does not start, and says so.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?)
-}
-
-fn empty(folder: PathBuf) -> anyhow::Result<PathBuf> {
-    if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
 }

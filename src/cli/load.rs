@@ -103,9 +103,8 @@ impl Run {
     /// Starts the threads that read.
     fn begin(plan: Plan) -> Self {
         let (plan, begin) = (Arc::new(plan), Instant::now());
-        let address = plan.subscribing.target.address;
         let server = match plan.server_pids.as_slice() {
-            [] if address.ip().is_loopback() => Processes::listening_at(address),
+            [] => Processes::listening_at(plan.subscribing.addresses()),
             pids => Processes(pids.to_vec()),
         };
         let zeros = || (0..plan.schedule.filters).map(|_| AtomicU32::new(0)).collect();

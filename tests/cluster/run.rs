@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::events::{SERVICE, Wish};
@@ -16,12 +16,12 @@ use crate::verdict::{Verdict, print_row};
 /// What a hub calls the stream unless told otherwise.
 pub(crate) const STREAM: &str = "TELEMETRY";
 
-/// Six processes fill the machine: one run after the other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+/// Six processes each, which mostly wait for one another: two runs at a time leave none of them without a core.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// The right to run, and an empty folder for what is done.
-pub(crate) async fn take_turn(fault: &str) -> (MutexGuard<'static, ()>, PathBuf) {
-    let turn = ONE_AT_A_TIME.lock().await;
+pub(crate) async fn take_turn(fault: &str) -> (SemaphorePermit<'static>, PathBuf) {
+    let turn = TURNS.acquire().await.expect("nobody closes it");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(slug(fault));
     if folder.exists() {
         std::fs::remove_dir_all(&folder).unwrap();
@@ -37,7 +37,7 @@ pub(crate) struct Run {
     pub(crate) nats: Nats,
     pub(crate) publishers: Publishers,
     pub(crate) subscribers: Vec<Watching>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
 }
 
 /// How a run is set up.

@@ -119,6 +119,37 @@ async fn each_gets_what_its_filter_lets_through() {
 }
 
 #[tokio::test]
+async fn subscribers_and_publishers_take_turns_with_several_servers() {
+    let servers = [TestServer::start().await, TestServer::start().await];
+    let urls = |path: &str| servers.iter().map(|server| format!("{}{path}", server.base)).collect();
+    let [live, events]: [Vec<String>; 2] =
+        ["/api/telemetry/traces/live", "/api/telemetry/events"].map(urls);
+    let urls = [
+        ["--subscribe-url", &live[0], "--subscribe-url", &live[1]],
+        ["--publish-url", &events[0], "--publish-url", &events[1]],
+    ];
+    for protocol in [&[][..], &["--http2", "--streams-per-connection", "3"]] {
+        let arguments = ["--subscribers", "6", "--publishers", "2", "--rate", "50"];
+        let times = ["--duration", "200ms", "--idle", "0s", "--settle", "500ms"];
+        let (code, report) =
+            load(&[&urls.concat(), &arguments[..], &times, protocol].concat()).await;
+        // No server knows of the other's events: half of all deliveries are missing.
+        check(&report, &json!({"connected": 6, "accepted": 10, "expected": 60, "delivered": 30}));
+        assert_eq!(code, 1);
+        // Both run in this very process.
+        #[cfg(target_os = "linux")]
+        {
+            let server = &report["server"];
+            assert_eq!(server["pids"], json!([std::process::id()]));
+            assert_eq!(server["cpu_seconds_each"], json!([server["cpu_seconds"]]));
+        }
+    }
+    for server in servers {
+        server.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_filter_that_nothing_matches_is_told() {
     let server = TestServer::start().await;
     let arguments =
@@ -524,6 +555,10 @@ async fn bad_options_end_with_2_and_their_name() {
             "--subscribe-url: localhost.evil.example is not",
         ),
         (vec!["--subscribe-url", "http://127.0.0.{n}/"], "--subscribe-url: "),
+        (
+            vec!["--subscribe-url", "http://[::1]/{n}", "--subscribe-url", "http://[::1]/0"],
+            "--subscribe-url: a number stands in one",
+        ),
         (vec!["--filter", "text=a b{n}"], "write it as it is to be sent"),
         (vec!["--filters", "3"], "--filters: needs an {n}"),
         (vec!["--publish-body", "x"], "--publish-body: needs {stamp}"),

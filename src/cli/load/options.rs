@@ -20,16 +20,18 @@ pub(in crate::cli) struct LoadOptions {
         default_value = "http://127.0.0.1:8787"
     )]
     pub(super) url: String,
-    /// Subscribe here instead of at the hub's /api/telemetry/traces/live; may have the number of the subscriber's filter in it
-    #[arg(long, value_name = "URL")]
-    pub(super) subscribe_url: Option<String>,
+    /// Subscribe here instead of at the hub's /api/telemetry/traces/live; may have the number of the subscriber's filter in it; may be
+    /// repeated: connections take turns
+    #[arg(long = "subscribe-url", value_name = "URL")]
+    pub(super) subscribe_urls: Vec<String>,
     /// The token to show the hub at --url, if it asks for one; no other server is shown it. Other users of the machine can see it here;
     /// the environment hides it
     #[arg(long, value_name = "TOKEN", env = "TELEMETRY_HUB_TOKEN", hide_env_values = true)]
     pub(super) token: Option<Secret>,
-    /// Publish here instead of at the hub's /api/telemetry/events; may have {target} in it, the number of the event's filter
-    #[arg(long, value_name = "URL")]
-    pub(super) publish_url: Option<String>,
+    /// Publish here instead of at the hub's /api/telemetry/events; may have {target} in it, the number of the event's filter; may be
+    /// repeated: publishers take turns
+    #[arg(long = "publish-url", value_name = "URL")]
+    pub(super) publish_urls: Vec<String>,
     /// An event, with {stamp} once, and {target} and {pad} if you like [default: an event of the hub]
     #[arg(long, value_name = "TEXT")]
     pub(super) publish_body: Option<String>,
@@ -130,6 +132,9 @@ Examples:
   telemetry-hub load --subscribers 1000 --stalled 10 --rate 200 --duration 1m
   telemetry-hub load --subscribe-url http://127.0.0.1:8080/sub/x \\
        --publish-url http://127.0.0.1:8080/pub/x --publish-content-type text/plain
+  telemetry-hub load --publish-url http://127.0.0.1:8787/api/telemetry/events \\
+       --subscribe-url http://127.0.0.1:8788/api/telemetry/traces/live \\
+       --subscribe-url http://127.0.0.1:8789/api/telemetry/traces/live
 
 What happens:
   All subscribers connect; they stay idle for a moment; publishers send events
@@ -156,7 +161,7 @@ Report:
   unexplained = expected - delivered - missed (told by `gap`) - cut off (the
   server ended the stream), summed over subscribers; it must be 0. An event whose
   POST got no answer is unknown, and then nothing can be said of unexplained.
-  The server's processes are those that listen on the port of --subscribe-url;
+  The server's processes are those that listen on the port of a --subscribe-url;
   their CPU time is that from the first event to the last delivery.
 
 Exit codes:

@@ -1,5 +1,6 @@
 //! What a run will do: the options, checked against each other and against the machine. Nothing has been sent yet.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::http::{HeaderName, HeaderValue, Method};
@@ -58,9 +59,8 @@ pub(super) struct Plan {
 /// How subscribers get their streams, and how they read.
 #[derive(Debug)]
 pub(super) struct Subscribing {
-    pub(super) target: Target,
-    /// The path and the query.
-    path: Template,
+    /// Connections take turns with them.
+    sites: Vec<Site>,
     pub(super) subscribers: u32,
     pub(super) http2: bool,
     pub(super) streams_per_connection: u32,
@@ -83,14 +83,28 @@ pub(super) struct ReaderMix {
 /// How publishers send.
 #[derive(Debug)]
 pub(super) struct Publishing {
-    pub(super) target: Target,
-    /// The path and the query.
-    path: Template,
+    /// Publishers take turns with them.
+    sites: Vec<Site>,
     body: Template,
     event_bytes: usize,
     /// Method, and all headers that are the same in every request.
     method: Method,
     headers: String,
+}
+
+/// Where a connection goes, and what is asked for there.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) target: Target,
+    /// The path and the query.
+    path: Template,
+}
+
+impl Site {
+    /// What whoever has this filter asks for.
+    pub(super) fn path(&self, filter: u32) -> String {
+        self.path.numbered(filter)
+    }
 }
 
 /// How large a POST may be: more than servers take, little enough for each publisher to hold.
@@ -161,13 +175,14 @@ fn filters(
     subscribing: &Subscribing,
     publishing: &Publishing,
 ) -> Result<u32, PlanError> {
-    let subscribers_differ = subscribing.path.has_number();
-    let events_differ = publishing.body.has_number() || publishing.path.has_number();
+    let has_number = |sites: &[Site]| sites[0].path.has_number();
+    let subscribers_differ = has_number(&subscribing.sites);
+    let events_differ = publishing.body.has_number() || has_number(&publishing.sites);
     if subscribers_differ && !events_differ {
         let reason = "subscribers differ by {n}, but no event differs by {target}";
         return Err(PlanError::option("--publish-body", reason));
     }
-    if publishing.path.has_number() && options.batch > 1 {
+    if has_number(&publishing.sites) && options.batch > 1 {
         return Err(PlanError::option("--batch", "events of one POST cannot have different URLs"));
     }
     match (subscribers_differ, options.filters) {
@@ -182,17 +197,21 @@ fn filters(
 
 impl Subscribing {
     async fn new(options: &LoadOptions) -> Result<Self, PlanError> {
-        let (option, mut url) = match &options.subscribe_url {
-            Some(url) => ("--subscribe-url", url.clone()),
-            None => ("--url", hub_url(&options.url, LIVE_PATH)),
+        let (option, mut urls) = match options.subscribe_urls.as_slice() {
+            [] => ("--url", vec![hub_url(&options.url, LIVE_PATH)]),
+            urls => ("--subscribe-url", urls.to_vec()),
         };
         if let Some(filter) = &options.filter {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(filter);
+            for url in &mut urls {
+                url.push(if url.contains('?') { '&' } else { '?' });
+                url.push_str(filter);
+            }
         }
-        let (target, path) = site(option, &url, NumberName::N, options.allow_remote).await?;
-        if options.sources > 1 && !(target.address.is_ipv4() && target.address.ip().is_loopback()) {
-            let reason = format!("{} is not reached from 127.0.0.2", target.address.ip());
+        let sites = sites(option, &urls, NumberName::N, options.allow_remote).await?;
+        let is_far = |ip: &IpAddr| !(ip.is_ipv4() && ip.is_loopback());
+        let far = sites.iter().map(|site| site.target.address.ip()).find(is_far);
+        if let Some(ip) = far.filter(|_| options.sources > 1) {
+            let reason = format!("{ip} is not reached from 127.0.0.2");
             return Err(PlanError::option("--sources", reason));
         }
         if options.slow + options.stalled > 10_000 {
@@ -208,8 +227,7 @@ impl Subscribing {
             receive_buffer: options.receive_buffer,
         };
         Ok(Self {
-            target,
-            path,
+            sites,
             subscribers: options.subscribers,
             http2: options.http2,
             streams_per_connection: if options.http2 { options.streams_per_connection } else { 1 },
@@ -223,9 +241,14 @@ impl Subscribing {
         self.subscribers.div_ceil(self.streams_per_connection)
     }
 
-    /// What a subscriber with this filter asks for.
-    pub(super) fn path(&self, filter: u32) -> String {
-        self.path.numbered(filter)
+    /// Where the connection of this number goes.
+    pub(super) fn site(&self, connection: u32) -> &Site {
+        &self.sites[connection as usize % self.sites.len()]
+    }
+
+    /// Where all of them go.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sites.iter().map(|site| site.target.address)
     }
 }
 
@@ -252,11 +275,11 @@ fn picked(index: u32, share: u32, whole: u32) -> Option<u32> {
 
 impl Publishing {
     async fn new(options: &LoadOptions) -> Result<Self, PlanError> {
-        let (option, url) = match &options.publish_url {
-            Some(url) => ("--publish-url", url.clone()),
-            None => ("--url", hub_url(&options.url, EVENTS_PATH)),
+        let (option, urls) = match options.publish_urls.as_slice() {
+            [] => ("--url", vec![hub_url(&options.url, EVENTS_PATH)]),
+            urls => ("--publish-url", urls.to_vec()),
         };
-        let (target, path) = site(option, &url, NumberName::Target, options.allow_remote).await?;
+        let sites = sites(option, &urls, NumberName::Target, options.allow_remote).await?;
         let body = options.publish_body.as_deref().unwrap_or(EVENT);
         let body = Template::parse(body, NumberName::Target);
         if body.stamps() != 1 {
@@ -264,7 +287,7 @@ impl Publishing {
         }
         let method = Method::from_bytes(options.publish_method.as_bytes())
             .map_err(|error| PlanError::option("--publish-method", error.to_string()))?;
-        let mut headers = format!("\r\nHost: {}\r\n", target.authority);
+        let mut headers = String::new();
         let content_type = format!("Content-Type: {}", options.publish_content_type);
         for (option, header) in std::iter::once(("--publish-content-type", &content_type))
             .chain(options.publish_headers.iter().map(|header| ("--publish-header", header)))
@@ -276,7 +299,12 @@ impl Publishing {
             headers += &authorization_line(&value);
         }
         let event_bytes = options.event_bytes as usize;
-        Ok(Self { target, path, body, event_bytes, method, headers })
+        Ok(Self { sites, body, event_bytes, method, headers })
+    }
+
+    /// Where the publisher of this number sends its events.
+    pub(super) fn site(&self, publisher: u32) -> &Site {
+        &self.sites[publisher as usize % self.sites.len()]
     }
 
     /// Appends the event for a filter.
@@ -284,11 +312,14 @@ impl Publishing {
         self.body.event(text, filter, stamp, self.event_bytes);
     }
 
-    /// A request whole, for the filter that its event is for.
-    pub(super) fn request(&self, filter: u32, body: &str) -> String {
-        let (path, length) = (self.path.numbered(filter), body.len());
+    /// A request of a publisher whole, for the filter that its event is for.
+    pub(super) fn request(&self, publisher: u32, filter: u32, body: &str) -> String {
+        let (site, length) = (self.site(publisher), body.len());
+        let (path, host) = (site.path(filter), &site.target.authority);
         let Self { method, headers, .. } = self;
-        format!("{method} {path} HTTP/1.1{headers}Content-Length: {length}\r\n\r\n{body}")
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )
     }
 }
 
@@ -322,13 +353,31 @@ fn hub_url(url: &str, path: &str) -> String {
     format!("{}{path}", url.trim_end_matches('/'))
 }
 
+/// Checks URLs of which all have numbers, or none.
+async fn sites(
+    option: &'static str,
+    urls: &[String],
+    number: NumberName,
+    allow_remote: bool,
+) -> Result<Vec<Site>, PlanError> {
+    let mut sites: Vec<Site> = Vec::new();
+    for url in urls {
+        let site = site(option, url, number, allow_remote).await?;
+        if sites.first().is_some_and(|first| first.path.has_number() != site.path.has_number()) {
+            return Err(PlanError::option(option, "a number stands in one, and not in another"));
+        }
+        sites.push(site);
+    }
+    Ok(sites)
+}
+
 /// Checks a URL that may have numbers in its path and its query, and nowhere else.
 async fn site(
     option: &'static str,
     url: &str,
     number: NumberName,
     allow_remote: bool,
-) -> Result<(Target, Template), PlanError> {
+) -> Result<Site, PlanError> {
     let template = Template::parse(url, number);
     let (target, first) = Target::find(&template.numbered(0), allow_remote)
         .await
@@ -351,7 +400,7 @@ async fn site(
         return Err(PlanError::option(option, reason));
     }
     let template = if template.has_number() { template } else { Template::parse(&path, number) };
-    Ok((target, template))
+    Ok(Site { target, path: template })
 }
 
 fn path_and_query(url: &reqwest::Url) -> String {

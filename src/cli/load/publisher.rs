@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -191,7 +191,11 @@ impl Publisher {
             plan.publishing.event(&mut body, target, &stamp.token(plan.run));
         }
         let target = plan.schedule.target(self.number, self.sequences(batch).start);
-        plan.publishing.request(target, &body)
+        plan.publishing.request(self.number, target, &body)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.common.plan.publishing.site(self.number).target.address
     }
 
     fn sequences(&self, batch: u32) -> std::ops::Range<u32> {
@@ -201,7 +205,7 @@ impl Publisher {
 
     fn post(&mut self, request: &str) -> Outcome {
         let fresh = self.connection.take().filter(|connection| !connection.is_stale());
-        let connection = fresh.map_or_else(|| Connection::open(&self.common.plan), Ok);
+        let connection = fresh.map_or_else(|| Connection::open(self.address()), Ok);
         let mut connection = match connection {
             Ok(connection) => connection,
             Err(error) => return Outcome::Failed(error),
@@ -326,8 +330,8 @@ struct Answer {
 }
 
 impl Connection {
-    fn open(plan: &Plan) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&plan.publishing.target.address, CONNECT_TIMEOUT)?;
+    fn open(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
         Self::new(socket, ANSWER_TIMEOUT)
     }
 

@@ -113,6 +113,8 @@ struct Latency {
 struct ServerCost {
     pids: Vec<u32>,
     cpu_seconds: f64,
+    /// The same for each of the processes.
+    cpu_seconds_each: Vec<f64>,
     deliveries_per_cpu_second: f64,
     resident_before: u64,
     resident_idle: u64,
@@ -141,7 +143,7 @@ pub(super) struct Measured {
 }
 
 /// Processes at the moments that matter; `None` if that cannot be told.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(super) struct Readings {
     /// Before the first subscriber.
     pub(super) before: Option<Usage>,
@@ -317,6 +319,10 @@ fn per(amount: f64, of: f64) -> f64 {
     if of > 0.0 { amount / of } else { 0.0 }
 }
 
+fn cpu_seconds_each(begin: &Usage, end: &Usage) -> Vec<f64> {
+    begin.cpu.iter().zip(&end.cpu).map(|(begin, end)| (*end - *begin).as_secs_f64()).collect()
+}
+
 fn kib_each(before: u64, after: u64, count: u64) -> f64 {
     per((after as f64 - before as f64) / 1024.0, count as f64)
 }
@@ -338,12 +344,15 @@ impl Latency {
 
 impl ServerCost {
     fn of(measured: &Measured, sum: &ClassTotals) -> Option<Self> {
-        let Readings { before, idle, delivered, end } = measured.server;
-        let (before, idle, delivered, end) = (before?, idle?, delivered?, end?);
-        let cpu_seconds = (delivered.cpu - idle.cpu).as_secs_f64();
+        let Readings { before, idle, delivered, end } = &measured.server;
+        let [before, idle, delivered, end] =
+            [before.as_ref()?, idle.as_ref()?, delivered.as_ref()?, end.as_ref()?];
+        let cpu_seconds_each = cpu_seconds_each(idle, delivered);
+        let cpu_seconds = cpu_seconds_each.iter().sum();
         Some(Self {
             pids: measured.server_pids.clone(),
             cpu_seconds,
+            cpu_seconds_each,
             deliveries_per_cpu_second: per(sum.delivered as f64, cpu_seconds),
             resident_before: before.resident,
             resident_idle: idle.resident,
@@ -355,9 +364,9 @@ impl ServerCost {
 
 impl ClientCost {
     fn of(measured: &Measured, sum: &ClassTotals) -> Option<Self> {
-        let Readings { before, idle, delivered, .. } = measured.client;
-        let (before, idle, delivered) = (before?, idle?, delivered?);
-        let cpu_seconds = (delivered.cpu - idle.cpu).as_secs_f64();
+        let Readings { before, idle, delivered, .. } = &measured.client;
+        let [before, idle, delivered] = [before.as_ref()?, idle.as_ref()?, delivered.as_ref()?];
+        let cpu_seconds = cpu_seconds_each(idle, delivered).iter().sum();
         Some(Self {
             cpu_seconds,
             cpu_microseconds_per_delivery: per(cpu_seconds * 1e6, sum.delivered as f64),

@@ -1,7 +1,7 @@
 //! What the server costs: the CPU time and the memory of its processes, as Linux tells under `/proc`.
 //!
-//! A server may be several processes that share a socket, as nginx is: they are taken together. Where there is no `/proc`, or
-//! the server is on another machine, there is nothing to tell, and the report leaves it out.
+//! A server may be several processes that share a socket, as nginx is, and several servers may be loaded at once: they are taken
+//! together. Where there is no `/proc`, or a server is on another machine, there is nothing to tell, and the report leaves it out.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,11 +12,11 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(10);
 
 /// Processes, at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// User and system time of all threads, since the processes began.
-    pub(super) cpu: Duration,
-    /// Resident bytes. What several processes share is counted in each.
+    /// User and system time of all threads, since the process began: of each process.
+    pub(super) cpu: Vec<Duration>,
+    /// Resident bytes of all. What several processes share is counted in each.
     pub(super) resident: u64,
 }
 
@@ -30,30 +30,42 @@ impl Processes {
         Self(vec![std::process::id()])
     }
 
-    /// Those that listen at an address. None if they are not on this machine, not ours to look at, or this very process.
-    pub(super) fn listening_at(address: SocketAddr) -> Self {
-        let mut sockets = BTreeSet::new();
-        for (path, parse) in
-            [("/proc/net/tcp", ipv4 as fn(&str) -> Option<IpAddr>), ("/proc/net/tcp6", ipv6)]
-        {
-            let table = fs::read_to_string(path).unwrap_or_default();
-            sockets.extend(listeners(&table, address, parse));
+    /// Those that listen at these addresses. None if those at any of them are not on this machine, not ours to look at, or this
+    /// very process.
+    pub(super) fn listening_at(addresses: impl Iterator<Item = SocketAddr>) -> Self {
+        let mut pids = BTreeSet::new();
+        for address in addresses {
+            let found = if address.ip().is_loopback() { listening_at(address) } else { vec![] };
+            if found.is_empty() {
+                return Self(vec![]);
+            }
+            pids.extend(found);
         }
-        let mut pids = if sockets.is_empty() { Vec::new() } else { owners(&sockets) };
-        pids.retain(|pid| *pid != std::process::id());
-        pids.sort_unstable();
-        Self(pids)
+        Self(pids.into_iter().collect())
     }
 
-    /// The sum over all; `None` if there are none, or one is gone: then a sum would be a wrong one.
+    /// `None` if there are none, or one is gone: then a sum would be a wrong one.
     pub(super) fn usage(&self) -> Option<Usage> {
-        let mut sum = Usage::default();
+        let mut usage = Usage::default();
         for pid in &self.0 {
-            sum.cpu += cpu_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-            sum.resident += resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
+            usage.cpu.push(cpu_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?);
+            usage.resident += resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
         }
-        (!self.0.is_empty()).then_some(sum)
+        (!self.0.is_empty()).then_some(usage)
     }
+}
+
+fn listening_at(address: SocketAddr) -> Vec<u32> {
+    let mut sockets = BTreeSet::new();
+    for (path, parse) in
+        [("/proc/net/tcp", ipv4 as fn(&str) -> Option<IpAddr>), ("/proc/net/tcp6", ipv6)]
+    {
+        let table = fs::read_to_string(path).unwrap_or_default();
+        sockets.extend(listeners(&table, address, parse));
+    }
+    let mut pids = if sockets.is_empty() { Vec::new() } else { owners(&sockets) };
+    pids.retain(|pid| *pid != std::process::id());
+    pids
 }
 
 /// The inodes of sockets that listen at an address, or at all of its port.
@@ -158,7 +170,8 @@ mod tests {
         let usage = Processes::own().usage().unwrap();
         assert!(usage.resident > 1 << 20);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(Processes::listening_at(listener.local_addr().unwrap()), Processes(vec![]));
+        let addresses = [listener.local_addr().unwrap()].into_iter();
+        assert_eq!(Processes::listening_at(addresses), Processes(vec![]));
         assert_eq!(Processes(vec![]).usage(), None);
     }
 }

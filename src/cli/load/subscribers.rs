@@ -276,7 +276,7 @@ impl Worker {
     /// Opens a socket for the connection of this number.
     async fn connect(&self, connection: u32, class: ReaderClass) -> io::Result<TcpStream> {
         let subscribing = &self.plan().subscribing;
-        let address = subscribing.target.address;
+        let address = subscribing.site(connection).target.address;
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if class != ReaderClass::Healthy {
             socket.set_recv_buffer_size(subscribing.readers.receive_buffer)?;

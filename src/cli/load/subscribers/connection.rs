@@ -94,8 +94,8 @@ async fn request_http1(
     let subscriber = worker.thread + own * plan.threads;
     let class = worker.ledger.borrow().class(own);
     let mut socket = worker.connect(subscriber, class).await.map_err(OpenError::Connect)?;
-    let path = plan.subscribing.path(subscriber % plan.schedule.filters);
-    let host = &plan.subscribing.target.authority;
+    let site = plan.subscribing.site(subscriber);
+    let (path, host) = (site.path(subscriber % plan.schedule.filters), &site.target.authority);
     let authorization = plan.subscribing.authorization.as_ref().map(authorization_line);
     let authorization = authorization.unwrap_or_default();
     let request = format!(
@@ -127,9 +127,12 @@ async fn open_http2(worker: &Rc<Worker>, own: u32) {
         Ok(sender) => sender,
         Err(error) => return worker.failed(error_chain(&error), count),
     };
+    let site = subscribing.site(connection);
     for number in 0..count {
         let account = own * streams + number;
-        match in_time(worker, request_http2(worker, &mut sender, first + number)).await {
+        let path = site.path((first + number) % worker.plan().schedule.filters);
+        let request = request_http2(worker, &mut sender, &site.target.authority, path);
+        match in_time(worker, request).await {
             Ok(body) => {
                 worker.opened(account);
                 let reader =
@@ -164,18 +167,17 @@ async fn handshake(worker: &Rc<Worker>, connection: u32) -> Result<Sender, OpenE
 async fn request_http2(
     worker: &Worker,
     sender: &mut Sender,
-    subscriber: u32,
+    authority: &str,
+    path: String,
 ) -> Result<hyper::body::Incoming, OpenError> {
-    let plan = worker.plan();
-    let path = plan.subscribing.path(subscriber % plan.schedule.filters);
     let uri = Uri::builder()
         .scheme(Scheme::HTTP)
-        .authority(plan.subscribing.target.authority.parse::<Authority>().expect("it was in a URL"))
+        .authority(authority.parse::<Authority>().expect("it was in a URL"))
         .path_and_query(path)
         .build()
         .expect("the path was in a URL");
     let request = Request::get(uri).header(ACCEPT, "text/event-stream").header(USER_AGENT, AGENT);
-    let request = match &plan.subscribing.authorization {
+    let request = match &worker.plan().subscribing.authorization {
         Some(value) => request.header(AUTHORIZATION, value),
         None => request,
     };
