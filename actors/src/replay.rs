@@ -41,6 +41,8 @@ pub(crate) struct Replayer {
     position: u64,
     /// What the archive has to begin with.
     since: Option<Since>,
+    /// How far the archive had been read when it last came to its end.
+    ended_at: Option<Option<u64>>,
     /// The event after which the client wants to go on.
     asked: Option<EventId>,
     /// Events up to this one are not sent. They may still tell what to follow.
@@ -107,6 +109,7 @@ impl Replayer {
             archive: None,
             position: first_position(&core.log, group, start.position),
             since,
+            ended_at: None,
             asked: since.and_then(|since| match since {
                 Since::Event(id) => Some(id),
                 Since::Time(_) | Since::Ago(_) => None,
@@ -233,6 +236,11 @@ impl Replayer {
             Fetched::End { through } => {
                 let begin = core.log.complete_from();
                 if number(core, begin).is_some_and(|begin| Some(begin) > through) {
+                    // The log may have gone on since the archive came to its end: what lies between is gone only if it is not there now.
+                    if self.ended_at.replace(through) != Some(through) {
+                        self.archive = Some(Source::Idle(archive));
+                        return Step::Again;
+                    }
                     let (from, to) = (Some(self.after), Some(begin));
                     tell_expired(core, group, outbox, Expired { from, to }, self.asked);
                 }

@@ -43,8 +43,6 @@ pub(super) struct StreamArchive {
     since: Since,
     /// The last event that was read, or that was asked by.
     last: Option<Last>,
-    /// The last message for this hub that there was when it began: a reader that ends before it reads from a server that stands still.
-    end: u64,
     reader: Option<Reader>,
 }
 
@@ -83,7 +81,7 @@ impl Archive for StreamArchive {
 
 impl StreamArchive {
     pub(super) fn new(link: Arc<Link>, since: Since) -> Self {
-        Self { link, since, last: None, end: 0, reader: None }
+        Self { link, since, last: None, reader: None }
     }
 
     async fn fetch(&mut self) -> Result<Fetched, Reason> {
@@ -120,7 +118,6 @@ impl StreamArchive {
     /// Where to begin, and what of that is gone already.
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
-        self.end = connection::last_sequence(session, &self.link.config).await?;
         let first = time_of(state.first_timestamp)?;
         let before = session.ids.id(milliseconds_of(first), Place::before(state.first_sequence));
         match self.since {
@@ -150,11 +147,9 @@ impl StreamArchive {
             Some(reader) => reader,
             None => self.open(session).await?,
         };
-        if reader.pending == 0 {
-            if self.last.is_some_and(|last| last.place.sequence() < self.end) {
-                return Err("the server that is read from has fallen behind the others".to_owned());
-            }
-            // What has come since is in the log, or will be.
+        // That may have been a while ago, and a server that stands still says it for ever: the leader knows.
+        if reader.pending == 0 && self.has_read_all(session).await? {
+            // What comes from now on is in the log, or will be.
             return Ok(Vec::new());
         }
         let most = PAGE_BYTES.max(2 * session.max_payload);
@@ -184,10 +179,16 @@ impl StreamArchive {
             reader.pending = info.pending;
         }
         if messages.is_empty() {
-            return Err("the server has messages and brings none".to_owned());
+            return Err("there are messages, and the server brings none".to_owned());
         }
         self.reader = Some(reader);
         Ok(messages)
+    }
+
+    async fn has_read_all(&self, session: &Session) -> Result<bool, Reason> {
+        let Some(last) = self.last else { return Ok(true) };
+        let end = connection::last_sequence(session, &self.link.config).await?;
+        Ok(end <= last.place.sequence())
     }
 
     async fn open(&self, session: &Session) -> Result<Reader, Reason> {
