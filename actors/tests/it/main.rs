@@ -7,6 +7,7 @@
     reason = "in a test, helpers included, an unwrap in vain is a failure"
 )]
 
+mod apart;
 mod flow;
 mod harness;
 mod joined_metrics;

@@ -30,7 +30,7 @@ const OFFERED_AT_ONCE: usize = 1000;
 /// For how long what nobody waits for is published before the stream is read again.
 const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What publishing again cannot mend.
+/// What became of publishing a message once.
 enum Outcome {
     Done,
     Again(PublishError),
@@ -202,7 +202,18 @@ impl Link {
         let mut status = self.status.subscribe();
         tokio::select! {
             () = self.all_read() => {}
-            _ = status.wait_for(|status| status.session.is_none()) => {}
+            _ = status.wait_for(|status| status.session.is_none()) => self.count_left(),
+        }
+    }
+
+    /// What was offered and has not been published goes with the hub: nobody will send it again.
+    fn count_left(&self) {
+        let messages: usize =
+            lock(&self.pending).iter().map(|pending| pending.message.events).sum();
+        let left = messages + lock(&self.offered).len() + lock(&self.offered_measurements).len();
+        if left > 0 {
+            self.counters.failed.add(left as u64);
+            tracing::warn!(left, "lost at the end: the stream cannot be reached");
         }
     }
 
