@@ -17,14 +17,12 @@ use nats::NatsStorage;
 use secret::Secrets;
 use toml_file::TomlFile;
 
-use crate::access::{
-    Access, AccessSettings, JwtKeySettings, NEEDS_METRICS, Origin, Scope, TokenSettings,
-    tells_of_others,
-};
+use crate::access::{Access, AccessSettings, JwtKeySettings, Origin, TokenSettings};
 use crate::intake::{Limits, RouteOptions};
 use crate::server::{ConnectionLimits, ServerError, TlsFiles};
 use crate::watched_file::FileError;
 
+mod check;
 mod listen;
 mod nats;
 mod secret;
@@ -46,9 +44,6 @@ fn is_something_else(name: &str) -> bool {
         || name.starts_with("service_")
         || name.starts_with("port_")
 }
-
-/// The least that a key for tickets may have (RFC 7518, section 3.2).
-const MIN_TICKET_KEY_BYTES: usize = 32;
 
 /// Where the hub listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
@@ -212,68 +207,9 @@ impl Settings {
 
     /// Refuses what would make a hub that cannot work.
     fn checked(self) -> Result<Self, SettingsError> {
-        let is_zero = |size: ByteSize| size.as_u64() == 0;
-        let zeros = [
-            ("max_body_bytes", is_zero(self.max_body_bytes)),
-            ("max_decompression_ratio", self.max_decompression_ratio == 0),
-            ("max_connections", self.max_connections == 0),
-            ("max_connections_per_address", self.max_connections_per_address == 0),
-            ("max_streams_per_connection", self.max_streams_per_connection == 0),
-            ("body_timeout", self.body_timeout.0.is_zero()),
-            ("max_event_bytes", is_zero(self.max_event_bytes)),
-            ("ingest_queue_bytes", is_zero(self.ingest_queue_bytes)),
-            ("subscriber_queue_bytes", is_zero(self.subscriber_queue_bytes)),
-            ("batch_bytes", is_zero(self.batch_bytes)),
-            ("max_subscribers_per_address", self.max_subscribers_per_address == 0),
-            ("max_subscribers_per_token", self.max_subscribers_per_token == 0),
-            ("ping_interval", self.ping_interval.0.is_zero()),
-            ("retry", self.retry.0.is_zero()),
-            ("head_timeout", self.head_timeout.0.is_zero()),
-            ("idle_timeout", self.idle_timeout.0.is_zero()),
-            ("write_timeout", self.write_timeout.0.is_zero()),
-            ("stall_timeout", self.stall_timeout.0.is_zero()),
-            ("nats_max_age", self.nats_max_age.0.is_zero()),
-            ("nats_max_bytes", is_zero(self.nats_max_bytes)),
-            ("nats_patience", self.nats_patience.0.is_zero()),
-        ];
-        let mut hashes: Vec<_> = self.tokens.iter().map(|token| token.hash).collect();
-        hashes.sort_unstable();
-        if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
-            let error = "tokens: the same hash stands there twice, and only one could count";
-            return Err(SettingsError(Box::new(error.to_owned().into())));
-        }
-        let tells = |token: &&TokenSettings| {
-            let (filter, metrics) = (token.filter.as_ref(), token.metrics.as_ref());
-            token.scopes.contain(Scope::Metrics) && tells_of_others(filter, metrics)
-        };
-        if let Some(token) = self.tokens.iter().find(tells) {
-            let error = format!("tokens: {:?} has {NEEDS_METRICS}", token.name);
-            return Err(SettingsError(Box::new(error.into())));
-        }
-        let is_good = |key: &Secret| key.as_str().len() >= MIN_TICKET_KEY_BYTES;
-        let is_bad = match &self.ticket_key.0[..] {
-            [] => false,
-            [key] => !is_good(key),
-            [_, _, ..] => true,
-        };
-        if is_bad {
-            let error =
-                format!("ticket_key must be one text of {MIN_TICKET_KEY_BYTES} bytes or more");
-            return Err(SettingsError(Box::new(error.into())));
-        }
-        let tls = [&self.tls_certificate, &self.tls_key, &self.tls_client_ca];
-        if self.tls().is_none() && tls.iter().any(|file| !file.as_os_str().is_empty()) {
-            let error = "TLS needs both tls_certificate and tls_key";
-            return Err(SettingsError(Box::new(error.to_owned().into())));
-        }
-        if let Err(error) = self.check_nats() {
-            return Err(SettingsError(Box::new(error.into())));
-        }
-        match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
-            Some((name, _)) => {
-                Err(SettingsError(Box::new(format!("{name} must be more than 0").into())))
-            }
-            None => Ok(self),
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err(error) => Err(SettingsError(Box::new(error.into()))),
         }
     }
 

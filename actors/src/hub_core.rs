@@ -2,6 +2,10 @@
 //!
 //! Actors hold it together; none owns it, so that a restarted one finds everything where its predecessor left it.
 
+mod audience;
+mod credit;
+mod samples;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +14,8 @@ use ractor::ActorRef;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
+pub(crate) use self::audience::{Audience, SubscriberCount};
+pub(crate) use self::credit::{Credit, CreditNote};
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
 use crate::error::IngestError;
@@ -23,7 +29,7 @@ use crate::layer::Record;
 use crate::level::Level;
 use crate::lock;
 use crate::measurement::{Measurement, MeasurementError};
-use crate::metric_store::{MetricStore, Sample, names_only_a_hub};
+use crate::metric_store::{MetricStore, names_only_a_hub};
 use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
 use crate::sweeper::Streams;
@@ -274,89 +280,13 @@ impl HubCore {
     pub(crate) fn close(&self) {
         self.draining.store(true, Ordering::Release);
         self.ingest_room.close();
-        self.audience.has_ended.store(true, Ordering::Relaxed);
-    }
-
-    /// All series as they are now, the hub's own among them, and those of the hubs that it is joined to, sorted.
-    pub(crate) fn sample(&self) -> Vec<Sample> {
-        self.sample_with(self.broker().map(|broker| broker.samples_of_others()).unwrap_or_default())
-    }
-
-    /// The same without what other hubs tell of themselves.
-    pub(crate) fn sample_here(&self) -> Vec<Sample> {
-        self.sample_with(Vec::new())
-    }
-
-    fn sample_with(&self, others: Vec<Sample>) -> Vec<Sample> {
-        let mut samples = self.own_samples();
-        if let Some(broker) = self.broker() {
-            // Which of the hubs it is that shows this.
-            samples.push(Sample::own_gauge("hub.here", None, 1.0));
-            samples = samples.into_iter().map(|own| own.of_hub(broker.hub_name())).collect();
-        }
-        samples.extend(others);
-        samples.extend(self.metrics.read());
-        samples.sort_by(|a, b| a.key().cmp(b.key()));
-        // A source may say that it is a hub: the hub itself knows better, and comes first.
-        samples.dedup_by(|a, b| a.key() == b.key());
-        samples
-    }
-
-    /// The hub's own series, which do not say of which hub they are.
-    pub(crate) fn own_samples(&self) -> Vec<Sample> {
-        let (stats, process) = (self.stats(), self.process.read());
-        let [folded, late] = self.metrics_not_kept();
-        let mut samples = vec![
-            Sample::own_gauge("server.memory", Some("By"), process.memory as f64),
-            Sample::own_gauge("server.cpu", Some("1"), process.cpu),
-            Sample::own_gauge("server.uptime", Some("s"), process.uptime.as_secs_f64()),
-            Sample::own_gauge("queue.count", Some("{event}"), stats.queued as f64),
-            Sample::own_gauge("hub.subscribers", Some("{subscriber}"), stats.subscribers as f64),
-            Sample::own_gauge("hub.filters", Some("{filter}"), stats.filters as f64),
-            Sample::own_counter("hub.events.received", stats.received),
-            Sample::own_counter("hub.events.refused", stats.refused),
-            Sample::own_counter("hub.events.dropped", stats.dropped),
-            Sample::own_counter("hub.events.delivered", stats.delivered),
-            Sample::own_counter("hub.events.missed", stats.missed),
-            Sample::own_counter("hub.subscribers.refused", stats.subscribers_refused),
-            Sample::own_counter("hub.subscribers.over_limit", stats.subscribers_over_limit),
-            Sample::own_counter("hub.subscribers.ended", stats.subscribers_ended),
-            Sample::own_counter("hub.subscribers.stalled", stats.stalled),
-            Sample::own_counter("hub.subscribers.failed", stats.subscriber_failures),
-            Sample::own_counter("hub.replays.expired", stats.replays_expired),
-            Sample::own_counter("hub.metrics.folded", folded),
-            Sample::own_counter("hub.metrics.late", late),
-            Sample::own_counter("hub.metrics.frames_replaced", stats.metric_frames_replaced),
-            Sample::own_counter("hub.collector.restarts", stats.collector_restarts),
-            Sample::own_counter("hub.sampler.restarts", stats.sampler_restarts),
-            Sample::own_counter("hub.sweeper.restarts", stats.sweeper_restarts),
-        ];
-        if let Some(broker) = self.broker() {
-            samples.extend(broker.samples());
-            let (restarts, refused) =
-                (stats.transport_restarts, self.counters.measurements_refused.get());
-            samples.push(Sample::own_counter("hub.transport.restarts", restarts));
-            samples.push(Sample::own_counter("hub.metrics.refused", refused));
-            samples.extend(self.own_metrics.read());
-        }
-        samples
-    }
-
-    /// How many measurements found no series of their own, and how many came too late.
-    fn metrics_not_kept(&self) -> [u64; 2] {
-        let of = |store: &MetricStore| [store.folded.get(), store.late.get()];
-        let [folded, late] = of(&self.metrics);
-        if Arc::ptr_eq(&self.metrics, &self.own_metrics) {
-            return [folded, late];
-        }
-        let [own_folded, own_late] = of(&self.own_metrics);
-        [folded + own_folded, late + own_late]
+        self.audience.leave();
     }
 
     pub(crate) fn stats(&self) -> HubStats {
         let counters = &self.counters;
         HubStats {
-            subscribers: self.audience.subscribers.load(Ordering::Relaxed),
+            subscribers: self.audience.subscribers(),
             filters: self.groups.len(),
             queued: self.log.unrouted_events() + self.in_flight.load(Ordering::Relaxed),
             received: counters.received.get(),
@@ -376,131 +306,5 @@ impl HubCore {
             transport_restarts: counters.transport_restarts.get(),
             subscriber_failures: counters.subscriber_failures.get(),
         }
-    }
-}
-
-/// How far the collector is ahead of the subscribers' actors, in batches.
-///
-/// It stops at [`Credit::LIMIT`] and goes on when the slowest actor has handled one: this is what bounds the mailboxes.
-/// Actors never wait for a client, so that no client can hold it up.
-#[derive(Debug, Default)]
-pub(crate) struct Credit {
-    used: AtomicUsize,
-    wanted: AtomicBool,
-    /// How long it took to hand out the last batch that all have handled, in nanoseconds.
-    took: AtomicU64,
-}
-
-impl Credit {
-    /// Enough that no core runs dry, few enough that a mailbox stays small.
-    const LIMIT: usize = 4;
-
-    /// Whether the collector may go ahead. If not, the return of a [`CreditNote`] wakes it.
-    pub(crate) fn is_left(&self) -> bool {
-        if self.used.load(Ordering::Acquire) < Self::LIMIT {
-            return true;
-        }
-        // One may have come back just before it was wanted. The exchange sees to it that this is seen.
-        self.wanted.swap(true, Ordering::SeqCst);
-        self.used.load(Ordering::SeqCst) < Self::LIMIT
-    }
-
-    /// How long it took to hand out a batch, the last time.
-    pub(crate) fn took(&self) -> Duration {
-        Duration::from_nanos(self.took.load(Ordering::Relaxed))
-    }
-}
-
-/// Held in every mailbox that a batch was sent to; the last one dropped gives the credit back.
-#[derive(Debug)]
-pub(crate) struct CreditNote {
-    core: Arc<HubCore>,
-    begun: Instant,
-}
-
-impl CreditNote {
-    pub(crate) fn take(core: &Arc<HubCore>) -> Arc<Self> {
-        core.credit.used.fetch_add(1, Ordering::SeqCst);
-        Arc::new(Self { core: Arc::clone(core), begun: Instant::now() })
-    }
-}
-
-impl Drop for CreditNote {
-    fn drop(&mut self) {
-        let credit = &self.core.credit;
-        let took = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        credit.took.store(took, Ordering::Relaxed);
-        credit.used.fetch_sub(1, Ordering::SeqCst);
-        if credit.wanted.swap(false, Ordering::SeqCst) {
-            self.core.wake_collector();
-        }
-    }
-}
-
-/// Whether anybody can ever see an event. Stands apart from the core, so that asking holds nothing of it.
-#[derive(Debug)]
-pub(crate) struct Audience {
-    subscribers: AtomicUsize,
-    /// There is a replay buffer, for those who come later.
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only the layer asks"))]
-    keeps_events: bool,
-    has_ended: AtomicBool,
-}
-
-impl Audience {
-    fn new(config: &HubConfig) -> Self {
-        Self {
-            subscribers: AtomicUsize::new(0),
-            keeps_events: config.replay_bytes > 0,
-            has_ended: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether an event that comes now can be seen, now or later.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn is_there(&self) -> bool {
-        (self.keeps_events || self.subscribers.load(Ordering::Relaxed) > 0) && !self.has_left()
-    }
-
-    /// Whether the hub has ended.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn has_left(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
-    }
-}
-
-/// Counts one subscriber for as long as it is held.
-#[derive(Debug)]
-pub(crate) struct SubscriberCount(Arc<HubCore>);
-
-impl SubscriberCount {
-    pub(crate) fn take(core: &Arc<HubCore>) -> Self {
-        core.audience.subscribers.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(core))
-    }
-}
-
-impl Drop for SubscriberCount {
-    fn drop(&mut self) {
-        self.0.audience.subscribers.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credit_runs_out_and_comes_back_with_the_last_note_of_a_batch() {
-        let core = Arc::new(HubCore::new(HubConfig::default()));
-        let notes: Vec<_> = (0..Credit::LIMIT).map(|_| CreditNote::take(&core)).collect();
-        assert!(!core.credit.is_left());
-        let in_a_mailbox = Arc::clone(&notes[0]);
-        drop(notes);
-        assert!(core.credit.is_left());
-        assert!(!core.claim_wake(), "who gave credit back has woken the collector");
-        core.release_wake();
-        drop(in_a_mailbox);
-        assert!(core.claim_wake(), "nobody was waiting any more");
     }
 }

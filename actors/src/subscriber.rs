@@ -202,12 +202,10 @@ impl SubscriberState {
                 myself.cast(SubscriberMessage::Replay)?;
             }
             Step::Fetch(archive) => {
-                let myself = myself.clone();
-                // Ends by itself, soon; if the subscriber has, nobody wants to know.
-                tokio::spawn(async move {
+                self.timer = Some(Timer::when(myself, async {
                     let (archive, fetched) = archive.next_page().await;
-                    myself.cast(SubscriberMessage::Fetched(archive, fetched)).ok();
-                });
+                    SubscriberMessage::Fetched(archive, fetched)
+                }));
             }
             Step::Later(delay) => {
                 self.timer = Some(Timer::start(delay, myself, || SubscriberMessage::Replay));
@@ -273,7 +271,7 @@ impl SubscriberState {
         match reason {
             // It is to end now: what is queued is missed.
             ByeReason::ExpiredToken | ByeReason::ClosedByAdmin => {
-                self.replayer = None;
+                self.end_replay();
                 self.outbox.cut(self.bye(reason));
                 self.leave();
             }
@@ -292,11 +290,16 @@ impl SubscriberState {
             return;
         }
         // Whoever cannot take what is live need not be read the past.
-        (self.replayer, self.closing) = (None, None);
+        self.end_replay();
+        self.closing = None;
         tracing::warn!(filter = %self.group.filter(), "a subscriber was cut: it did not read");
         self.core.counters.stalled.add(1);
         self.outbox.cut(self.bye(ByeReason::Stalled));
         self.leave();
+    }
+
+    fn end_replay(&mut self) {
+        (self.replayer, self.timer) = (None, None);
     }
 
     fn bye(&self, reason: ByeReason) -> Bye {
