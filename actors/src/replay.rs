@@ -21,10 +21,16 @@ use crate::outbox::{Item, Outbox};
 use crate::query::{Replay, Since};
 use crate::sse::{Gap, GapReason};
 use crate::subscriber::{Member, SubscriberId};
-use crate::transport::{Archive, ArchivePage, Fetched};
+use crate::transport::{Archive, ArchivePage, Broker, Fetched};
 
 /// How much of the log one step reads: some 500 events, which one core filters in a fraction of a millisecond.
 const PAGE_BYTES: usize = 256 * 1024;
+
+/// How much of the stream is looked at before what is wanted of it, to know what to follow.
+const LOOK_BACK_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many of the last matching events one can ask for, of a stream that may have any number: their ids are kept.
+const MOST_OF_STREAM: usize = 100_000;
 
 /// How long to wait before the stream is asked again that could not be read.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -41,8 +47,10 @@ pub(crate) struct Replayer {
     position: u64,
     /// What the archive has to begin with.
     since: Option<Since>,
+    /// How many bytes of the archive are looked at before that, to know what to follow. Once something has been looked at, that is known.
+    look_back: usize,
     /// How far the archive had been read when it last came to its end.
-    ended_at: Option<Option<u64>>,
+    ended_at: Option<u64>,
     /// The event after which the client wants to go on.
     asked: Option<EventId>,
     /// Events up to this one are not sent. They may still tell what to follow.
@@ -109,6 +117,10 @@ impl Replayer {
             archive: None,
             position: first_position(&core.log, group, start.position),
             since,
+            look_back: match group.filter().follow() {
+                Follow::None => 0,
+                Follow::Span | Follow::Trace => LOOK_BACK_BYTES,
+            },
             ended_at: None,
             asked: since.and_then(|since| match since {
                 Since::Event(id) => Some(id),
@@ -116,7 +128,7 @@ impl Replayer {
             }),
             after: start.after,
             search: replay.last.map(|last| Search {
-                last,
+                last: if core.broker().is_some() { last.min(MOST_OF_STREAM) } else { last },
                 until: core.log.seal(),
                 granted: core.log.last_id(),
                 reached: start.after,
@@ -125,8 +137,10 @@ impl Replayer {
             follow: group.new_follow_set(),
             replayed: 0,
         };
+        // The event that was asked by may itself tell what to follow.
+        let is_next = since == Some(Since::Event(core.log.complete_from()));
         match (start.expired, since) {
-            (Some(_), Some(since)) if core.broker().is_some() => {
+            (expired, Some(since)) if core.broker().is_some() && (expired.is_some() || is_next) => {
                 replayer.after = first_wanted(since);
                 if let Some(search) = &mut replayer.search {
                     search.reached = replayer.after;
@@ -140,7 +154,8 @@ impl Replayer {
     }
 
     fn open_archive(&mut self, core: &HubCore, since: Since) {
-        self.archive = core.broker().map(|broker| Source::Idle(broker.archive(since)));
+        let open = |broker: &Arc<dyn Broker>| broker.archive(since, self.look_back);
+        self.archive = core.broker().map(open).map(Source::Idle);
     }
 
     /// Reads a page. After the last one, calls `join` with the position from which the events are live.
@@ -189,7 +204,7 @@ impl Replayer {
         if !page.is_last || self.must_go_back(core, &page, self.after) {
             return Step::Again;
         }
-        if core.log.last_id() < self.after {
+        if core.log.last_id() < self.after && !has_read(core, self.after) {
             return Step::Later(LOOK_AGAIN);
         }
         self.send_page(page, core, group, outbox);
@@ -201,7 +216,10 @@ impl Replayer {
 
     /// Whether something that the log has evicted is still to be had elsewhere. Then that comes next.
     fn must_go_back(&mut self, core: &HubCore, page: &Page, reached: EventId) -> bool {
-        let is_behind = page.lost_through.is_some_and(|lost| lost > reached);
+        // Nobody has looked yet at the event that was asked by: it may tell what to follow.
+        let is_new = self.look_back > 0;
+        let is_behind =
+            page.lost_through.is_some_and(|lost| lost > reached || lost == reached && is_new);
         let is_there = core.broker().is_some_and(|broker| broker.number(reached).is_some());
         if is_behind && is_there {
             self.open_archive(core, Since::Event(reached));
@@ -233,9 +251,16 @@ impl Replayer {
                     self.archive = Some(Source::Idle(archive));
                 }
             }
-            Fetched::End { through } => {
+            Fetched::End { expired, through } => {
                 let begin = core.log.complete_from();
-                if number(core, begin).is_some_and(|begin| Some(begin) > through) {
+                if let Some(Expired { from, to }) = expired
+                    && from.is_none_or(|from| from < begin)
+                {
+                    // What the log has is not gone.
+                    let expired = Expired { from, to: to.map(|to| to.min(begin)) };
+                    tell_expired(core, group, outbox, expired, self.asked);
+                }
+                if number(core, begin).is_some_and(|begin| begin > through) {
                     // The log may have gone on since the archive came to its end: what lies between is gone only if it is not there now.
                     if self.ended_at.replace(through) != Some(through) {
                         self.archive = Some(Source::Idle(archive));
@@ -264,13 +289,15 @@ impl Replayer {
 
     /// Sends old events, or looks through them.
     fn take_old(&mut self, events: &[Arc<Event>], group: &GroupHandle, outbox: &Outbox) {
+        self.look_back = 0;
         let mut wanted = group.select_old(&mut self.follow, events);
         wanted.retain(|event| event.id > self.after);
         match &mut self.search {
             Some(search) => {
-                wanted.retain(|event| event.id <= search.granted);
+                wanted.retain(|event| event.id > search.reached && event.id <= search.granted);
                 wanted.iter().for_each(|event| search.note(event.id));
-                search.reached = events.last().map_or(search.reached, |last| last.id);
+                search.reached =
+                    events.last().map_or(search.reached, |last| last.id.max(search.reached));
             }
             None => {
                 let matches = Matches::new(wanted, None);
@@ -300,6 +327,7 @@ impl Replayer {
             tell_expired(core, group, outbox, expired, self.asked);
             self.after = lost;
         }
+        self.look_back = 0;
         for batch in page.batches {
             if let Some(lost) = batch.lost.filter(|lost| lost.to.is_none_or(|to| to > self.after)) {
                 tell_expired(core, group, outbox, lost, self.asked);
@@ -322,6 +350,7 @@ impl Replayer {
         if self.must_go_back(core, &page, reached) {
             return Step::Again;
         }
+        self.look_back = 0;
         let until = self.search.as_ref().map_or(0, |search| search.until);
         for batch in page.batches.iter().filter(|batch| batch.position < until) {
             self.search_batch(batch, group);
@@ -333,7 +362,7 @@ impl Replayer {
         {
             self.after = search.boundary().unwrap_or(self.after);
             self.position = first_position(log, group, log.position_after(self.after));
-            self.follow = group.new_follow_set();
+
             self.return_to_archive(core, search.boundary());
         }
         Step::Again
@@ -366,6 +395,11 @@ fn own_id(core: &HubCore, id: EventId) -> EventId {
         core.log.id_at(offset).filter(|own| number(core, *own) == Some(offset))
     });
     own.unwrap_or(id)
+}
+
+/// Whether the stream that joins this hub to others has been read as far as that.
+fn has_read(core: &HubCore, id: EventId) -> bool {
+    core.broker().is_some_and(|broker| broker.has_read(id))
 }
 
 /// The number of an event in the stream that joins this hub to others.

@@ -266,7 +266,8 @@ impl SubscriberState {
         step
     }
 
-    /// A replay is finished first, if its client may still have it: the log that it reads may be gone when the client comes back.
+    /// A replay is finished first, if its client may still have it: the log that it reads may be gone when the client comes back. A
+    /// stream that other hubs read as well will be there: then the client goes on at one of them.
     fn close(&mut self, reason: ByeReason) {
         match reason {
             // It is to end now: what is queued is missed.
@@ -275,10 +276,13 @@ impl SubscriberState {
                 self.outbox.cut(self.bye(reason));
                 self.leave();
             }
-            ByeReason::Shutdown | ByeReason::Stalled if self.replayer.is_some() => {
+            ByeReason::Shutdown | ByeReason::Stalled
+                if self.replayer.is_some() && self.core.broker().is_none() =>
+            {
                 self.closing = Some(reason);
             }
             ByeReason::Shutdown | ByeReason::Stalled => {
+                self.end_replay();
                 self.outbox.finish(self.bye(reason));
                 self.leave();
             }

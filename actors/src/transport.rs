@@ -99,8 +99,11 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
     /// Resolves once what this hub has published is in its own log.
     fn settled(&self) -> BoxFuture<'_, ()>;
 
-    /// What the stream has from there on.
-    fn archive(&self, since: Since) -> Box<dyn Archive>;
+    /// What the stream has from there on, and about so many bytes of what came before, to be looked at.
+    fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive>;
+
+    /// Whether all up to the event with this id that is for this hub has been read.
+    fn has_read(&self, id: EventId) -> bool;
 
     /// The number of the event with this id in the stream, which is its offset on all hubs; `None` if it is not of the stream.
     fn number(&self, id: EventId) -> Option<u64>;
@@ -127,8 +130,10 @@ pub(crate) enum Fetched {
     Page(ArchivePage),
     /// There is nothing more up to here: what follows is in the log, or will be.
     End {
-        /// All events up to this number have been read.
-        through: Option<u64>,
+        /// What was asked for, and is gone, before that.
+        expired: Option<Expired>,
+        /// All events up to this [number](Broker::number) have been read.
+        through: u64,
     },
     /// The event by which it was asked for is none of the stream's.
     Foreign,
@@ -142,6 +147,6 @@ pub(crate) struct ArchivePage {
     /// What was asked for, and is gone, before these.
     pub(crate) expired: Option<Expired>,
     pub(crate) events: Vec<Arc<Event>>,
-    /// All events up to this [number](Broker::number) have been read.
+    /// All events up to this [number](Broker::number) have been read, those that are only looked at too.
     pub(crate) through: u64,
 }

@@ -245,6 +245,11 @@ impl Link {
         *last = (Some(stream), sequence.max(before));
     }
 
+    /// The stream has lost what came after that, acknowledged or not: nobody need wait for it.
+    fn set_back_acknowledged(&self, stream: StreamIds, sequence: u64) {
+        *lock(&self.acknowledged) = (Some(stream), sequence);
+    }
+
     /// Whether it reads all of the stream.
     fn reads_all(&self) -> bool {
         self.config.services.is_empty()
@@ -373,8 +378,14 @@ impl Broker for NatsBroker {
         self.0.settled().boxed()
     }
 
-    fn archive(&self, since: Since) -> Box<dyn Archive> {
-        Box::new(StreamArchive::new(Arc::clone(&self.0), since))
+    fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive> {
+        Box::new(StreamArchive::new(Arc::clone(&self.0), since, look_back))
+    }
+
+    fn has_read(&self, id: EventId) -> bool {
+        let Progress { ids, sequence, .. } = self.0.progress();
+        let place = ids.and_then(|ids| ids.place(id));
+        place.is_some_and(|place| place.sequence() <= sequence)
     }
 
     fn number(&self, id: EventId) -> Option<u64> {

@@ -22,21 +22,33 @@ use crate::transport::{Broker, Transport, TransportState};
 /// What each event counts as, in bytes.
 const SIZE: usize = 100;
 
+/// The type of an event, and its span; those of one message are of one service.
+type Kind = (&'static str, Option<&'static str>);
+
+/// What a service does that a hub may not read.
+const ELSEWHERE: &str = "elsewhere";
+
 /// A stream in memory. Its messages have one to three events.
 #[derive(Debug)]
 struct Stream {
     ids: StreamIds,
     /// The first message that is still there.
     first: Mutex<u64>,
-    messages: Mutex<Vec<Vec<&'static str>>>,
+    messages: Mutex<Vec<Vec<Kind>>>,
+    /// Whether the hub reads all.
+    is_whole: bool,
+    /// All up to this message that is for the hub is in its log.
+    read: Mutex<u64>,
 }
 
 impl Stream {
-    fn new() -> Arc<Self> {
+    fn new(is_whole: bool, read: u64) -> Arc<Self> {
         Arc::new(Self {
             ids: StreamIds::of("S", 7),
             first: Mutex::new(1),
             messages: Mutex::default(),
+            is_whole,
+            read: Mutex::new(read),
         })
     }
 
@@ -45,20 +57,27 @@ impl Stream {
         1_795_342_367_000 + sequence / 3
     }
 
-    fn event(&self, sequence: u64, index: usize, kind: &str) -> Arc<Event> {
+    fn event(&self, sequence: u64, index: usize, (kind, span): Kind) -> Arc<Event> {
         let place = Place::new(sequence, index);
         let id = self.ids.id(Self::milliseconds(sequence), place);
-        let content = Content::Given(NewEvent::new(kind));
+        let event = NewEvent::new(kind);
+        let content = Content::Given(match span {
+            Some(span) => event.span(span),
+            None => event,
+        });
         let created_at = CreatedAt::new(Timestamp::UNIX_EPOCH, 3);
         Arc::new(Event { id, offset: place.number(), size: SIZE, created_at, content })
     }
 
-    /// The events of one message.
+    /// The events of one message, none if it is not for the hub.
     fn message(&self, sequence: u64) -> Option<Vec<Arc<Event>>> {
         let messages = lock(&self.messages);
         let kinds = messages.get(usize::try_from(sequence - 1).unwrap())?;
+        if !self.is_whole && kinds[0].0 == ELSEWHERE {
+            return Some(Vec::new());
+        }
         let events = kinds.iter().enumerate();
-        Some(events.map(|(index, kind)| self.event(sequence, index, kind)).collect())
+        Some(events.map(|(index, kind)| self.event(sequence, index, *kind)).collect())
     }
 
     fn last_sequence(&self) -> u64 {
@@ -117,8 +136,13 @@ impl Broker for Joined {
         std::future::ready(()).boxed()
     }
 
-    fn archive(&self, since: Since) -> Box<dyn Archive> {
-        Box::new(Reader { stream: Arc::clone(&self.0), since, after: None })
+    fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive> {
+        let looks_back = look_back > 0;
+        Box::new(Reader { stream: Arc::clone(&self.0), since, looks_back, course: None })
+    }
+
+    fn has_read(&self, id: EventId) -> bool {
+        self.0.ids.place(id).is_some_and(|place| place.sequence() <= *lock(&self.0.read))
     }
 
     fn number(&self, id: EventId) -> Option<u64> {
@@ -143,7 +167,16 @@ impl Broker for Joined {
 struct Reader {
     stream: Arc<Stream>,
     since: Since,
-    after: Option<Place>,
+    /// Whether it also reads all that came before.
+    looks_back: bool,
+    course: Option<Course>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    asked: Place,
+    after: Place,
+    next: u64,
 }
 
 impl Archive for Reader {
@@ -154,37 +187,50 @@ impl Archive for Reader {
 }
 
 impl Reader {
+    fn begin(&self) -> Option<Course> {
+        let asked = match self.since {
+            Since::Event(id) => self.stream.ids.place(id)?,
+            Since::Time(_) | Since::Ago(_) => Place::before(1),
+        };
+        let next = if self.looks_back { 1 } else { asked.sequence() };
+        let is_there = asked.sequence() <= self.stream.last_sequence();
+        is_there.then_some(Course { asked, after: asked, next })
+    }
+
     fn fetch(&mut self) -> Fetched {
-        let stream = Arc::clone(&self.stream);
+        let stream = &self.stream;
+        let Some(mut course) = self.course.or_else(|| self.begin()) else {
+            return Fetched::Foreign;
+        };
         let first = *lock(&stream.first);
         let mut expired = None;
-        let after = match (self.after, self.since) {
-            (Some(after), _) => after,
-            (None, Since::Event(id)) => match stream.ids.place(id) {
-                Some(place) if place.sequence() <= stream.last_sequence() => place,
-                Some(_) | None => return Fetched::Foreign,
-            },
-            (None, _) => Place::before(1),
-        };
-        let next = after.sequence().max(first);
-        if after < Place::before(first) {
+        if course.after < Place::before(first) {
             let before = stream.ids.id(Stream::milliseconds(first), Place::before(first));
-            expired = Some(Expired { from: None, to: Some(before) });
+            let from = stream.ids.id(Stream::milliseconds(course.after.sequence()), course.after);
+            expired = Some(Expired { from: Some(from), to: Some(before) });
+            course.after = Place::before(first);
         }
+        course.next = course.next.max(first).max(1);
         let mut events = Vec::new();
-        let mut through = after;
-        for sequence in next..next + 2 {
-            let Some(message) = (sequence > 0).then(|| stream.message(sequence)).flatten() else {
-                continue;
-            };
-            events.extend(message.into_iter().filter(|event| event.offset > after.number()));
-            through = through.max(Place::before(sequence + 1));
+        let mut is_end = true;
+        while is_end && course.next <= stream.last_sequence() {
+            for sequence in course.next..course.next + 2 {
+                let old = course.asked.number();
+                let new = course.after.number();
+                let mut message = stream.message(sequence).unwrap_or_default();
+                message.retain(|event| event.offset <= old || event.offset > new);
+                events.extend(message);
+            }
+            course.next = (course.next + 2).min(stream.last_sequence() + 1);
+            is_end = events.is_empty();
         }
-        self.after = Some(through);
-        if events.is_empty() && expired.is_none() && through == after {
-            return Fetched::End { through: Some(through.number()) };
+        course.after = course.after.max(Place::before(course.next));
+        self.course = Some(course);
+        let through = course.after.min(Place::before(course.next)).number();
+        if is_end {
+            return Fetched::End { expired, through };
         }
-        Fetched::Page(ArchivePage { expired, events, through: through.number() })
+        Fetched::Page(ArchivePage { expired, events, through })
     }
 }
 
@@ -192,32 +238,32 @@ impl Reader {
 struct Scene {
     core: HubCore,
     stream: Arc<Stream>,
-    read: u64,
 }
 
 impl Scene {
     /// The hub begins to read behind the first `skipped` messages.
-    fn new(skipped: u64, room: usize) -> Self {
-        let stream = Stream::new();
+    fn new(is_whole: bool, skipped: u64, room: usize) -> Self {
+        let stream = Stream::new(is_whole, skipped);
         let config =
             HubConfig { replay_bytes: room * SIZE, batch_bytes: 2 * SIZE, ..HubConfig::default() };
         let transport = Transport::Broker(Arc::new(Joined(Arc::clone(&stream))));
-        Self { core: HubCore::joined(config, transport), stream, read: skipped }
+        Self { core: HubCore::joined(config, transport), stream }
     }
 
-    fn publish(&self, kinds: Vec<&'static str>) {
-        lock(&self.stream.messages).push(kinds);
+    fn publish(&self, kinds: &[Kind]) {
+        lock(&self.stream.messages).push(kinds.to_vec());
     }
 
     /// The hub reads all there is.
-    fn read(&mut self) {
-        while let Some(events) = self.stream.message(self.read + 1) {
-            let sequence = self.read + 1;
+    fn read(&self) {
+        let read = *lock(&self.stream.read);
+        for sequence in read + 1..=self.stream.last_sequence() {
             if self.core.log.tail() == 0 && self.core.log.read(0, 1).batches.is_empty() {
                 let place = Place::before(sequence);
                 let id = self.stream.ids.id(Stream::milliseconds(sequence), place);
                 self.core.log.begin_after(id);
             }
+            let events = self.stream.message(sequence).unwrap();
             self.core.log.accept_arrivals(events.into_iter().map(|event| Arrival {
                 id: event.id,
                 offset: event.offset,
@@ -228,24 +274,24 @@ impl Scene {
             while let Some(batch) = self.core.log.next_unrouted() {
                 self.core.log.mark_routed(&batch);
             }
-            self.read = sequence;
+            *lock(&self.stream.read) = sequence;
         }
     }
 
-    /// All events of the stream, the oldest first.
+    /// All events of the stream that are for the hub, the oldest first.
     fn all(&self) -> Vec<Arc<Event>> {
         (1..=self.stream.last_sequence()).flat_map(|s| self.stream.message(s).unwrap()).collect()
     }
 
     /// What a client with this query is sent, with `between` before each step.
-    fn replay(&mut self, query: &str, mut between: impl FnMut(&mut Self)) -> Replayed {
+    fn replay(&self, query: &str, mut between: impl FnMut()) -> Replayed {
         let query = TraceQuery::parse(query, None).unwrap();
         let group = self.core.groups.join(query.filter);
         let outbox = Outbox::new(&self.core.config, Arc::clone(&self.core.counters));
         let mut replayer = Replayer::new(&self.core, &group, &outbox, query.replay.unwrap());
         let mut joined_at = None;
         for _ in 0..10_000 {
-            between(self);
+            between();
             let core = &self.core;
             let mut step = replayer.step(core, &group, &outbox, |_, at| joined_at = Some(at));
             while let Step::Fetch(archive) = step {
@@ -270,78 +316,150 @@ struct Replayed {
 
 impl Replayed {
     fn of(outbox: &Outbox) -> Self {
-        let mut replayed = Self::default();
+        let mut sent = Self::default();
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         loop {
             match outbox.poll_next(&mut context) {
                 std::task::Poll::Ready(Some(Item::Events(matches))) => {
-                    replayed.ids.extend(matches.events.iter().map(|event| event.id));
+                    sent.ids.extend(matches.events.iter().map(|event| event.id));
                 }
-                std::task::Poll::Ready(Some(Item::Gap(_))) => replayed.gaps += 1,
+                std::task::Poll::Ready(Some(Item::Gap(_))) => sent.gaps += 1,
+                std::task::Poll::Ready(Some(Item::CaughtUp { replayed })) => {
+                    assert_eq!(replayed, sent.ids.len() as u64);
+                }
                 std::task::Poll::Ready(Some(_)) => {}
-                std::task::Poll::Ready(None) | std::task::Poll::Pending => return replayed,
+                std::task::Poll::Ready(None) | std::task::Poll::Pending => return sent,
             }
         }
     }
 }
 
-fn kinds() -> impl Strategy<Value = Vec<&'static str>> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..4)
+/// The events of one message.
+fn message() -> impl Strategy<Value = Vec<Kind>> {
+    let kind = prop::sample::select(vec!["a", "b"]);
+    let span = prop::sample::select(vec![None, Some("s"), Some("t")]);
+    let own = prop::collection::vec((kind, span.clone()), 1..4);
+    let of_another = prop::collection::vec((Just(ELSEWHERE), span), 1..4);
+    prop_oneof![3 => own, 1 => of_another]
+}
+
+/// Those that `type=a` wants, with those that follow them, if one knows what comes from the first of them on.
+fn wanted(events: &[Arc<Event>], follows: bool) -> Vec<EventId> {
+    let mut followed = Vec::new();
+    let wanted = events.iter().filter(|event| {
+        let (content, span) = (event.content(), event.content().span_id.clone());
+        if content.kind.as_deref() == Some("a") {
+            followed.extend(span.filter(|_| follows));
+            return true;
+        }
+        span.is_some_and(|span| followed.contains(&span))
+    });
+    wanted.map(|event| event.id).collect()
 }
 
 proptest! {
+    /// What follows from an event that is long gone may come or not: one looks back, but not for ever.
     #[test]
     fn a_client_gets_all_after_its_last_event_once_and_in_order(
-        messages in prop::collection::vec(kinds(), 1..40),
-        later in prop::collection::vec(kinds(), 0..10),
+        messages in prop::collection::vec(message(), 1..40),
+        later in prop::collection::vec(message(), 0..10),
         skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, last in prop::option::of(0..20usize),
+        is_whole: bool, follows: bool,
     ) {
-        let mut scene = Scene::new(skipped.min(messages.len() as u64 - 1), room);
-        messages.into_iter().for_each(|kinds| scene.publish(kinds));
+        let scene = Scene::new(is_whole, skipped.min(messages.len() as u64 - 1), room);
+        messages.iter().for_each(|kinds| scene.publish(kinds));
         scene.read();
-        let since = Arc::clone(at.get(&scene.all())).id;
+        let old = scene.all();
+        prop_assume!(!old.is_empty());
+        let index = at.index(old.len());
+        let since = old[index].id;
+        let follow = if follows { "" } else { "&follow=none" };
         let last_query = last.map_or(String::new(), |last| format!("&replay={last}"));
-        let before = scene.all().len();
-        let mut later = later.into_iter();
-        let replayed = scene.replay(&format!("type=a&follow=none&since={since}{last_query}"), |scene| {
+        let mut later = later.iter();
+        let replayed = scene.replay(&format!("type=a&since={since}{last_query}{follow}"), || {
             if let Some(kinds) = later.next() {
                 scene.publish(kinds);
                 scene.read();
             }
         });
         let all = scene.all();
-        let is_wanted = |event: &Arc<Event>| event.id > since && event.content().kind.as_deref() == Some("a");
-        let old: Vec<_> = all[..before].iter().filter(|event| is_wanted(event)).map(|event| event.id).collect();
-        let new = all[before..].iter().filter(|event| is_wanted(event)).map(|event| event.id);
-        let old = &old[old.len().saturating_sub(last.unwrap_or(usize::MAX))..];
-        let wanted: Vec<_> = old.iter().copied().chain(new).collect();
+        let granted = old.last().unwrap().id;
+        let is_old = |id: &&EventId| **id <= granted;
+        let mut least = wanted(&all[index..], follows);
+        least.retain(|id| *id > since);
+        let most = wanted(&all, follows);
         prop_assert_eq!(replayed.gaps, 0);
-        prop_assert_eq!(replayed.ids, wanted);
+        prop_assert!(replayed.ids.is_sorted_by(|a, b| a < b));
+        prop_assert!(replayed.ids.iter().all(|id| *id > since && most.contains(id)));
+        if let Some(last) = last {
+            let sent = replayed.ids.iter().filter(is_old).count();
+            let least_sent = least.iter().filter(is_old).count().min(last);
+            prop_assert!((least_sent..=last).contains(&sent), "{} {}", sent, least_sent);
+            let first = replayed.ids.first();
+            least.retain(|id| first.map_or(*id > granted, |first| id >= first));
+        }
+        let lost: Vec<_> = least.iter().filter(|id| !replayed.ids.contains(id)).collect();
+        prop_assert!(lost.is_empty(), "{:?}", lost);
     }
+}
+
+const A: Kind = ("a", None);
+
+fn ids(events: &[Arc<Event>]) -> Vec<EventId> {
+    events.iter().map(|event| event.id).collect()
 }
 
 #[test]
 fn what_the_stream_no_longer_has_is_told_once() {
-    let mut scene = Scene::new(15, 4);
-    (0..20).for_each(|_| scene.publish(vec!["a", "a"]));
+    for is_whole in [true, false] {
+        let scene = Scene::new(is_whole, 15, 4);
+        (0..20).for_each(|_| scene.publish(&[A, A]));
+        scene.read();
+        *lock(&scene.stream.first) = 10;
+        let since = scene.all()[3].id;
+        let replayed = scene.replay(&format!("since={since}"), || {});
+        assert_eq!(replayed.gaps, 1);
+        assert_eq!(replayed.ids, ids(&scene.all()[18..]));
+    }
+}
+
+#[test]
+fn what_the_stream_has_lost_to_its_end_is_told_as_far_as_the_log_does_not_have_it() {
+    let scene = Scene::new(true, 0, 4);
+    (0..20).for_each(|_| scene.publish(&[A]));
     scene.read();
-    *lock(&scene.stream.first) = 10;
+    *lock(&scene.stream.first) = 21;
     let since = scene.all()[3].id;
-    let replayed = scene.replay(&format!("since={since}"), |_| {});
+    let replayed = scene.replay(&format!("since={since}"), || {});
     assert_eq!(replayed.gaps, 1);
-    assert_eq!(replayed.ids, scene.all()[18..].iter().map(|event| event.id).collect::<Vec<_>>());
+    assert_eq!(replayed.ids, ids(&scene.all()[16..]));
+}
+
+#[test]
+fn the_last_ones_are_found_with_those_that_follow_them() {
+    let scene = Scene::new(true, 5, 4);
+    let span = Some("s");
+    [("a", span), ("b", span), ("b", span)].iter().for_each(|kind| scene.publish(&[*kind]));
+    (0..10).for_each(|_| scene.publish(&[("c", None)]));
+    scene.read();
+    let all = scene.all();
+    let replayed = scene.replay("type=a&replay=1&since=2020-01-01T00:00:00Z", || {});
+    assert_eq!((replayed.gaps, replayed.ids), (0, ids(&all[2..3])));
+    // By the id of the one that they follow.
+    let replayed = scene.replay(&format!("type=a&since={}", all[0].id), || {});
+    assert_eq!((replayed.gaps, replayed.ids), (0, ids(&all[1..3])));
 }
 
 #[test]
 fn a_client_that_was_further_at_another_hub_waits_until_this_one_has_come_as_far() {
-    let mut scene = Scene::new(0, 100);
-    (0..3).for_each(|_| scene.publish(vec!["a"]));
+    let scene = Scene::new(true, 0, 100);
+    (0..3).for_each(|_| scene.publish(&[A]));
     scene.read();
-    scene.publish(vec!["a", "a"]);
-    scene.publish(vec!["a"]);
+    scene.publish(&[A, A]);
+    scene.publish(&[A]);
     let since = scene.all()[3].id;
     let mut steps = 0;
-    let replayed = scene.replay(&format!("since={since}"), |scene| {
+    let replayed = scene.replay(&format!("since={since}"), || {
         steps += 1;
         if steps == 10 {
             scene.read();
@@ -349,15 +467,30 @@ fn a_client_that_was_further_at_another_hub_waits_until_this_one_has_come_as_far
     });
     assert!(steps >= 10);
     assert_eq!(replayed.gaps, 0);
-    assert_eq!(replayed.ids, scene.all()[4..].iter().map(|event| event.id).collect::<Vec<_>>());
+    assert_eq!(replayed.ids, ids(&scene.all()[4..]));
+}
+
+#[test]
+fn nobody_waits_for_an_event_that_will_not_come_to_this_hub() {
+    let scene = Scene::new(false, 0, 100);
+    scene.publish(&[A]);
+    scene.publish(&[(ELSEWHERE, None)]);
+    scene.read();
+    let elsewhere = scene.stream.ids.id(Stream::milliseconds(2), Place::new(2, 0));
+    // An event of another service, and one that there never was.
+    let never = scene.stream.ids.id(Stream::milliseconds(1), Place::new(1, 1));
+    for since in [elsewhere, never] {
+        let replayed = scene.replay(&format!("since={since}"), || {});
+        assert_eq!((replayed.gaps, replayed.ids), (0, vec![]));
+    }
 }
 
 #[test]
 fn an_id_of_another_stream_is_told_as_expired() {
-    let mut scene = Scene::new(0, 100);
-    scene.publish(vec!["a"]);
+    let scene = Scene::new(true, 0, 100);
+    scene.publish(&[A]);
     scene.read();
     let since = StreamIds::of("T", 1).id(Stream::milliseconds(1), Place::new(1, 0));
-    let replayed = scene.replay(&format!("since={since}"), |_| {});
+    let replayed = scene.replay(&format!("since={since}"), || {});
     assert_eq!((replayed.gaps, replayed.ids.len()), (1, usize::from(scene.all()[0].id > since)));
 }

@@ -128,9 +128,9 @@ impl NatsState {
             None => self.connect(myself).await?,
         };
         let (session, info) = connection::find_stream(&self.link, &client).await?;
-        let feed = Feed::open(&self.link, &self.core, &session, &info).await?;
+        let mut feed = Feed::open(&self.link, &self.core, &session, &info).await?;
         self.link.meet(session);
-        feed.begin();
+        feed.begin(&self.core, &info.state)?;
         (self.feed, self.without_stream) = (Some(feed), None);
         Ok(())
     }

@@ -1,18 +1,20 @@
 //! What the stream still has, for replays that reach further back than the log: page by page, as the client reads.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::datetime::from_nanos;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
+use async_nats::jetstream::stream::State;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::connection::{self, Reason, told};
-use super::feed::{consumer, from_sequence, milliseconds_of, time_of};
+use super::feed::{consumer, from_sequence, messages_in, milliseconds_of, time_of};
 use super::place::Place;
 use super::subject::{self, Carries};
 use super::{Link, Session, wire};
@@ -41,9 +43,22 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct StreamArchive {
     link: Arc<Link>,
     since: Since,
-    /// The last event that was read, or that was asked by.
-    last: Option<Last>,
+    /// About how many bytes are read of what came before that.
+    look_back: usize,
+    /// Once it is known where that is.
+    course: Option<Course>,
     reader: Option<Reader>,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    /// After this place all is wanted. What comes before is read to be looked at.
+    asked: Place,
+    /// The last event that was read, or that was asked by.
+    last: Last,
+    /// The message to go on with.
+    next: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +78,13 @@ struct Reader {
     brought: u64,
 }
 
+/// What became of reading on.
+enum Read {
+    Messages(Vec<Message>),
+    /// There is nothing more for this hub in the stream, which stands so.
+    All(State),
+}
+
 impl Archive for StreamArchive {
     fn next_page(mut self: Box<Self>) -> BoxFuture<'static, (Box<dyn Archive>, Fetched)> {
         async move {
@@ -80,8 +102,8 @@ impl Archive for StreamArchive {
 }
 
 impl StreamArchive {
-    pub(super) fn new(link: Arc<Link>, since: Since) -> Self {
-        Self { link, since, last: None, reader: None }
+    pub(super) fn new(link: Arc<Link>, since: Since, look_back: usize) -> Self {
+        Self { link, since, look_back, course: None, reader: None }
     }
 
     async fn fetch(&mut self) -> Result<Fetched, Reason> {
@@ -89,28 +111,48 @@ impl StreamArchive {
         let session = self.link.status.borrow().session.clone();
         let session = session.ok_or("the stream cannot be reached")?;
         let mut expired = None;
-        if self.last.is_none() {
-            match self.begin(&session).await? {
+        let mut course = match self.course {
+            Some(course) => course,
+            None => match self.begin(&session).await? {
                 Start::Foreign => return Ok(Fetched::Foreign),
-                Start::At { gone } => expired = gone,
-            }
-        }
+                Start::At { course, gone } => {
+                    expired = gone;
+                    course
+                }
+            },
+        };
+        let fetched = self.go_on(&session, &mut course, expired).await?;
+        // If it fails, what it would have brought is still to come.
+        self.course = Some(course);
+        Ok(fetched)
+    }
+
+    /// Reads up to the next page that has something, or to the end.
+    async fn go_on(
+        &mut self,
+        session: &Session,
+        course: &mut Course,
+        mut expired: Option<Expired>,
+    ) -> Result<Fetched, Reason> {
         loop {
-            let messages = self.read(&session).await?;
-            if messages.is_empty() {
-                let through = self.last.map(|last| last.place.number());
-                // Of some services alone nothing more can be gone: that would have shown at the beginning.
-                let through = if self.link.reads_all() { through } else { Some(u64::MAX) };
-                return Ok(Fetched::End { through });
+            let messages = match self.read(session, course).await? {
+                Read::Messages(messages) => messages,
+                Read::All(state) => {
+                    course.note_gone(session, &state, state.first_sequence, &mut expired)?;
+                    let through = Place::before(state.last_sequence + 1).max(course.last.place);
+                    return Ok(Fetched::End { expired, through: through.number() });
+                }
+            };
+            if let Some(first) = messages.first().filter(|_| !self.link.reads_all()) {
+                // Numbers that are missing say nothing: but up to where the stream begins now, something may be gone.
+                let state = connection::stream_state(session, &self.link.config).await?;
+                let first = sequence_of(first)?.min(state.first_sequence);
+                course.note_gone(session, &state, first, &mut expired)?;
             }
-            let events = self.take_all(&session, &messages, &mut expired)?;
-            let through = self.last.filter(|_| !events.is_empty() || expired.is_some());
-            if let Some(last) = through {
-                return Ok(Fetched::Page(ArchivePage {
-                    expired,
-                    events,
-                    through: last.place.number(),
-                }));
+            let events = self.take_all(session, course, &messages, &mut expired)?;
+            if !events.is_empty() || expired.is_some() {
+                let through = course.looked_through().number();
+                return Ok(Fetched::Page(ArchivePage { expired, events, through }));
             }
         }
     }
@@ -118,49 +160,198 @@ impl StreamArchive {
     /// Where to begin, and what of that is gone already.
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
-        let first = time_of(state.first_timestamp)?;
-        let before = session.ids.id(milliseconds_of(first), Place::before(state.first_sequence));
         match self.since {
             Since::Event(id) => match session.ids.place(id) {
                 Some(place) if place.sequence() <= state.last_sequence => {
-                    self.last = Some(Last { place, id, milliseconds: id.milliseconds() });
-                    // Otherwise the first message tells, or the end.
-                    let is_gone =
-                        !self.link.reads_all() && place.sequence() + 1 < state.first_sequence;
-                    let gone = Expired { from: Some(id), to: Some(before) };
-                    Ok(Start::At { gone: is_gone.then_some(gone) })
+                    let last = Last { place, id, milliseconds: id.milliseconds() };
+                    Ok(Start::At { course: self.course(last, &state), gone: None })
                 }
                 Some(_) | None => Ok(Start::Foreign),
             },
-            Since::Time(time) => {
-                let is_gone = state.first_sequence > 1 && first > time;
-                let gone = Expired { from: None, to: Some(before) };
-                Ok(Start::At { gone: is_gone.then_some(gone) })
-            }
+            Since::Time(time) => self.begin_at(session, &state, time).await,
             Since::Ago(_) => Err("a duration is no place in a stream".to_owned()),
         }
     }
 
-    /// The next messages, none if there are no more.
-    async fn read(&mut self, session: &Session) -> Result<Vec<Message>, Reason> {
+    async fn begin_at(
+        &self,
+        session: &Session,
+        state: &State,
+        time: Timestamp,
+    ) -> Result<Start, Reason> {
+        let first = self.first_at(session, time).await?.unwrap_or(state.last_sequence + 1);
+        let place = Place::before(first);
+        let milliseconds = milliseconds_of(time);
+        let last = Last { place, id: session.ids.id(milliseconds, place), milliseconds };
+        // An empty stream knows only when its last message came.
+        let oldest = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };
+        let oldest = time_of(oldest)?;
+        let is_gone = state.first_sequence > 1 && oldest > time;
+        let before = Place::before(state.first_sequence);
+        let to = Some(session.ids.id(milliseconds_of(oldest), before));
+        let gone = is_gone.then_some(Expired { from: None, to });
+        Ok(Start::At { course: self.course(last, state), gone })
+    }
+
+    /// From there on, and so far before that as is to be looked at.
+    fn course(&self, last: Last, state: &State) -> Course {
+        let asked = last.place;
+        let wanted = messages_in(state, self.look_back);
+        let next = asked.sequence().saturating_sub(wanted).max(state.first_sequence);
+        Course { asked, last, next: next.min(asked.sequence()) }
+    }
+
+    /// The first message for this hub that came at that time or later.
+    async fn first_at(&self, session: &Session, time: Timestamp) -> Result<Option<u64>, Reason> {
+        let start_time = from_nanos(time.as_nanosecond());
+        let start_time = start_time.map_err(|error| told("not a time", error.as_ref()))?;
+        let policy = DeliverPolicy::ByStartTime { start_time };
+        let mut reader = self.open(session, policy).await?;
+        if reader.pending == 0 {
+            return Ok(None);
+        }
+        let messages = reader.fetch(1, 2 * session.max_payload).await?;
+        Ok(Some(sequence_of(&messages[0])?))
+    }
+
+    async fn read(&mut self, session: &Session, course: &Course) -> Result<Read, Reason> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => self.open(session).await?,
+            None => self.open(session, from_sequence(course.next)).await?,
         };
-        // That may have been a while ago, and a server that stands still says it for ever: the leader knows.
-        if reader.pending == 0 && self.has_read_all(session).await? {
-            // What comes from now on is in the log, or will be.
-            return Ok(Vec::new());
+        if reader.pending == 0 {
+            // That may have been a while ago, and a server that stands still says it for ever: the leader knows. What comes from now
+            // on is in the log, or will be.
+            let state = connection::stream_state(session, &self.link.config).await?;
+            let end = connection::last_sequence(session, &self.link.config).await?;
+            if end <= course.last.place.sequence() {
+                return Ok(Read::All(state));
+            }
         }
-        let most = PAGE_BYTES.max(2 * session.max_payload);
-        let batch = reader
-            .consumer
-            .fetch()
-            .max_messages(PAGE_MESSAGES)
-            .max_bytes(most)
-            .expires(FETCHED_WITHIN);
+        let messages = reader.fetch(PAGE_MESSAGES, PAGE_BYTES.max(2 * session.max_payload)).await?;
+        self.reader = Some(reader);
+        Ok(Read::Messages(messages))
+    }
+
+    async fn open(&self, session: &Session, policy: DeliverPolicy) -> Result<Reader, Reason> {
+        let consumer = consumer(session, &self.link.config, policy, FORGOTTEN_AFTER).await?;
+        let pending = consumer.cached_info().num_pending;
+        Ok(Reader { consumer, pending, brought: 0 })
+    }
+
+    /// The events of the messages that were not read yet, as far as nothing is missing between them. If that is so before the first
+    /// one, it is told.
+    fn take_all(
+        &mut self,
+        session: &Session,
+        course: &mut Course,
+        messages: &[Message],
+        expired: &mut Option<Expired>,
+    ) -> Result<Vec<Arc<Event>>, Reason> {
+        let mut events = Vec::new();
+        for message in messages {
+            let sequence = sequence_of(message)?;
+            if self.link.reads_all() && sequence > course.last.place.sequence() + 1 {
+                if !events.is_empty() {
+                    // The next page begins with that.
+                    self.reader = None;
+                    return Ok(events);
+                }
+                let milliseconds = course.milliseconds(sequence, arrival_of(message)?);
+                let before = session.ids.id(milliseconds, Place::before(sequence));
+                *expired = Some(Expired { from: Some(course.last.id), to: Some(before) });
+            }
+            self.take(session, course, message, sequence, &mut events)?;
+        }
+        Ok(events)
+    }
+
+    fn take(
+        &self,
+        session: &Session,
+        course: &mut Course,
+        message: &Message,
+        sequence: u64,
+        events: &mut Vec<Arc<Event>>,
+    ) -> Result<(), Reason> {
+        let arrived = arrival_of(message)?;
+        let milliseconds = course.milliseconds(sequence, arrived);
+        let is_of_events =
+            subject::carries(&self.link.config.prefix, &message.subject) == Carries::Events;
+        // One that is not of a hub's making was counted when it came.
+        let of_message =
+            if is_of_events { wire::decode(&message.payload).unwrap_or_default() } else { vec![] };
+        for (index, event) in of_message.into_iter().enumerate() {
+            let place = Place::new(sequence, index);
+            let is_new = place > course.last.place;
+            if !is_new && place > course.asked {
+                continue;
+            }
+            let id = session.ids.id(milliseconds, place);
+            let created_at = event.created_at.unwrap_or(CreatedAt::new(arrived, 3));
+            let size = event.size();
+            let content = Content::Given(event);
+            events.push(Arc::new(Event { id, offset: place.number(), size, created_at, content }));
+            if is_new {
+                course.last = Last { place, id, milliseconds };
+            }
+        }
+        course.pass(sequence);
+        Ok(())
+    }
+}
+
+impl Course {
+    /// The time in the ids of a message: it increases from one to the next, whatever a server's clock does.
+    fn milliseconds(&self, sequence: u64, arrived: Timestamp) -> u64 {
+        let (milliseconds, last) = (milliseconds_of(arrived), self.last.milliseconds);
+        match sequence.cmp(&self.last.place.sequence()) {
+            Ordering::Less => milliseconds.min(last),
+            Ordering::Equal => last,
+            Ordering::Greater => milliseconds.max(last),
+        }
+    }
+
+    /// Nothing of that message is wanted again, though it may have had no event.
+    fn pass(&mut self, sequence: u64) {
+        let place = Place::before(sequence + 1);
+        self.last.place = place.max(self.last.place);
+        self.next = sequence;
+    }
+
+    /// All up to there has been looked at.
+    fn looked_through(&self) -> Place {
+        self.last.place.min(Place::before(self.next + 1))
+    }
+
+    /// Tells of what is gone, or may be, between what has been read and the message that comes next now, and goes on with that.
+    fn note_gone(
+        &mut self,
+        session: &Session,
+        state: &State,
+        next: u64,
+        expired: &mut Option<Expired>,
+    ) -> Result<(), Reason> {
+        if next <= self.last.place.sequence() + 1 {
+            return Ok(());
+        }
+        let time = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };
+        let milliseconds = milliseconds_of(time_of(time)?).max(self.last.milliseconds);
+        let place = Place::before(next);
+        let id = session.ids.id(milliseconds, place);
+        let from = expired.map_or(Some(self.last.id), |earlier| earlier.from);
+        *expired = Some(Expired { from, to: Some(id) });
+        self.last = Last { place, id, milliseconds };
+        Ok(())
+    }
+}
+
+impl Reader {
+    async fn fetch(&mut self, messages: usize, bytes: usize) -> Result<Vec<Message>, Reason> {
         let failed = |error: async_nats::Error| told("the stream cannot be read", error.as_ref());
-        let mut batch = batch.messages().await.map_err(|error| failed(error.into()))?;
+        let batch = self.consumer.fetch().max_messages(messages).max_bytes(bytes);
+        let batch = batch.expires(FETCHED_WITHIN).messages().await;
+        let mut batch = batch.map_err(|error| failed(error.into()))?;
         let mut messages: Vec<Message> = Vec::new();
         while let Some(message) = batch.next().await {
             match message {
@@ -172,111 +363,33 @@ impl StreamArchive {
         }
         for message in &messages {
             let info = message.info().map_err(failed)?;
-            reader.brought += 1;
-            if info.consumer_sequence != reader.brought {
+            self.brought += 1;
+            if info.consumer_sequence != self.brought {
                 return Err("messages were lost on their way from the server".to_owned());
             }
-            reader.pending = info.pending;
+            self.pending = info.pending;
         }
         if messages.is_empty() {
             return Err("there are messages, and the server brings none".to_owned());
         }
-        self.reader = Some(reader);
         Ok(messages)
     }
+}
 
-    async fn has_read_all(&self, session: &Session) -> Result<bool, Reason> {
-        let Some(last) = self.last else { return Ok(true) };
-        let end = connection::last_sequence(session, &self.link.config).await?;
-        Ok(end <= last.place.sequence())
-    }
+fn sequence_of(message: &Message) -> Result<u64, Reason> {
+    Ok(info_of(message)?.stream_sequence)
+}
 
-    async fn open(&self, session: &Session) -> Result<Reader, Reason> {
-        let policy = match (self.last, self.since) {
-            // The rest of its message may be wanted.
-            (Some(last), _) => from_sequence(last.place.sequence()),
-            (None, Since::Time(time)) => {
-                let start_time = from_nanos(time.as_nanosecond());
-                let start_time = start_time.map_err(|error| told("not a time", error.as_ref()))?;
-                DeliverPolicy::ByStartTime { start_time }
-            }
-            (None, Since::Event(_) | Since::Ago(_)) => from_sequence(1),
-        };
-        let consumer = consumer(session, &self.link.config, policy, FORGOTTEN_AFTER).await?;
-        let pending = consumer.cached_info().num_pending;
-        Ok(Reader { consumer, pending, brought: 0 })
-    }
+fn arrival_of(message: &Message) -> Result<Timestamp, Reason> {
+    time_of(info_of(message)?.published)
+}
 
-    /// The events of the messages that were not read yet, as far as nothing is missing between them. If that is so before the first
-    /// one, it is told.
-    fn take_all(
-        &mut self,
-        session: &Session,
-        messages: &[Message],
-        expired: &mut Option<Expired>,
-    ) -> Result<Vec<Arc<Event>>, Reason> {
-        let mut events = Vec::new();
-        for message in messages {
-            let info =
-                message.info().map_err(|error| format!("not a message of a stream: {error}"))?;
-            let (sequence, arrived) = (info.stream_sequence, time_of(info.published)?);
-            let milliseconds = milliseconds_of(arrived);
-            let milliseconds =
-                self.last.map_or(milliseconds, |last| milliseconds.max(last.milliseconds));
-            let is_next = |last: &Last| sequence <= last.place.sequence() + 1;
-            if let Some(last) = self.last.filter(|last| self.link.reads_all() && !is_next(last)) {
-                if !events.is_empty() {
-                    // The next page begins with that.
-                    self.reader = None;
-                    return Ok(events);
-                }
-                let before = session.ids.id(milliseconds, Place::before(sequence));
-                *expired = Some(Expired { from: Some(last.id), to: Some(before) });
-            }
-            self.take(session, message, sequence, arrived, milliseconds, &mut events);
-        }
-        Ok(events)
-    }
-
-    fn take(
-        &mut self,
-        session: &Session,
-        message: &Message,
-        sequence: u64,
-        arrived: Timestamp,
-        milliseconds: u64,
-        events: &mut Vec<Arc<Event>>,
-    ) {
-        let after = self.last.map(|last| last.place);
-        let carries = subject::carries(&self.link.config.prefix, &message.subject);
-        let is_of_events = carries == Carries::Events;
-        // One that is not of a hub's making was counted when it came.
-        let of_message = if is_of_events {
-            wire::decode(&message.payload).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        for (index, event) in of_message.into_iter().enumerate() {
-            let place = Place::new(sequence, index);
-            if after.is_some_and(|after| place <= after) {
-                continue;
-            }
-            let id = session.ids.id(milliseconds, place);
-            let created_at = event.created_at.unwrap_or(CreatedAt::new(arrived, 3));
-            let size = event.size();
-            let content = Content::Given(event);
-            events.push(Arc::new(Event { id, offset: place.number(), size, created_at, content }));
-            self.last = Some(Last { place, id, milliseconds });
-        }
-        // Nothing of that message is wanted again, though it may have had no event.
-        let place = Place::before(sequence + 1);
-        let id = self.last.map_or_else(|| session.ids.id(milliseconds, place), |last| last.id);
-        self.last = Some(Last { place, id, milliseconds });
-    }
+fn info_of(message: &Message) -> Result<async_nats::jetstream::message::Info<'_>, Reason> {
+    message.info().map_err(|error| format!("not a message of a stream: {error}"))
 }
 
 /// Whether a replay can begin there.
 enum Start {
-    At { gone: Option<Expired> },
+    At { course: Course, gone: Option<Expired> },
     Foreign,
 }

@@ -4,8 +4,8 @@
 //! seconds, another one goes on behind the last message that is in the log. (The client's own ordered consumer does the same, but
 //! notices a server that has died only after half a minute.)
 //!
-//! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: that something may be gone shows when a
-//! consumer is opened, in the first number that the stream still has, and only then.
+//! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: that something may be gone shows
+//! in the first number that the stream still has. It is asked for when a consumer is opened, and while this hub lags behind.
 //!
 //! A server whose disk is full stands still, and says that there is nothing more: while nothing comes, the stream's leader is asked how far
 //! the stream has come.
@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_nats::datetime::DateTime;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
-use async_nats::jetstream::stream::Info;
+use async_nats::jetstream::stream::{Info, State};
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
@@ -86,11 +86,14 @@ impl Feed {
         // Its servers have lost what they had not written down: it gives those numbers anew.
         let is_set_back = is_same && info.state.last_sequence < sequence;
         let goes_on = is_same && !is_set_back;
+        if is_set_back {
+            link.set_back_acknowledged(session.ids, info.state.last_sequence);
+        }
         let start = match ids {
             Some(_) if goes_on => sequence + 1,
             Some(_) if is_set_back => info.state.last_sequence + 1,
             Some(_) => info.state.first_sequence.max(1),
-            None => preload(info, core.config.replay_bytes),
+            None => preload(&info.state, core.config.replay_bytes),
         };
         let messages = messages(session, &link.config, start).await?;
         Ok(Self {
@@ -109,8 +112,21 @@ impl Feed {
     }
 
     /// There may be nothing to read.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&mut self, core: &HubCore, state: &State) -> Result<(), Reason> {
+        if self.expected.is_none() && !self.is_another && self.start > state.last_sequence {
+            self.begin_log(core, self.start, milliseconds_of(time_of(state.last_timestamp)?));
+        }
         self.note_joined(self.read_through());
+        Ok(())
+    }
+
+    /// The log begins with this message: what came before it is only in the stream.
+    fn begin_log(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
+        let ids = self.session.ids;
+        core.log.begin_after(ids.id(milliseconds, Place::before(sequence)));
+        self.expected = Some(sequence);
+        let (ids, sequence) = (Some(ids), sequence - 1);
+        self.link.progress.send_replace(Progress { ids, sequence, milliseconds, lag: 0 });
     }
 
     /// Whether it has lasted: one that has not is not opened again at once.
@@ -131,24 +147,32 @@ impl Feed {
             () = link.wake.notified() => return link.check_connected(),
         };
         let Ok(first) = first else {
-            return self.look().await;
+            return self.look(core).await;
         };
         self.behind_since = None;
-        let mut next = Some(first);
-        for _ in 0..TURN {
-            match next {
-                Some(Some(Ok(message))) => self.take(core, &message).await?,
-                Some(Some(Err(error))) => return Err(told("the stream cannot be read", &error)),
-                Some(None) => return Err("the consumer is gone".to_owned()),
-                None => break,
+        let mut messages = vec![first];
+        while messages.len() < TURN
+            && let Some(next) = self.messages.next().now_or_never()
+        {
+            messages.push(next);
+        }
+        if !link.reads_all() && link.progress().lag > 0 {
+            // The stream may discard faster than this hub reads.
+            self.first =
+                connection::stream_state(&self.session, &link.config).await?.first_sequence;
+        }
+        for message in messages {
+            match message {
+                Some(Ok(message)) => self.take(core, &message).await?,
+                Some(Err(error)) => return Err(told("the stream cannot be read", &error)),
+                None => return Err("the consumer is gone".to_owned()),
             }
-            next = self.messages.next().now_or_never();
         }
         Ok(())
     }
 
     /// Nothing comes: then there is nothing, or the server that keeps the consumer has fallen behind the others.
-    async fn look(&mut self) -> Result<(), Reason> {
+    async fn look(&mut self, core: &HubCore) -> Result<(), Reason> {
         let (session, config) = (&self.session, &self.link.config);
         let state = connection::stream_state(session, config).await?;
         if state.last_sequence < self.read_through() {
@@ -159,6 +183,7 @@ impl Feed {
         if known <= read || connection::last_sequence(session, config).await? <= read {
             self.behind_since = None;
             self.link.progress.send_modify(|progress| progress.lag = 0);
+            self.note_nothing_more(core, &state)?;
             self.link.join();
             return Ok(());
         }
@@ -168,6 +193,26 @@ impl Feed {
             return Ok(());
         }
         Err("the server that this hub reads from has fallen behind the others".to_owned())
+    }
+
+    /// What the stream has up to here, and has not brought, is not for this hub.
+    fn note_nothing_more(&mut self, core: &HubCore, state: &State) -> Result<(), Reason> {
+        let next = state.last_sequence + 1;
+        match self.expected {
+            None if self.is_another => {}
+            None => {
+                let milliseconds = milliseconds_of(time_of(state.last_timestamp)?);
+                self.begin_log(core, next, milliseconds);
+            }
+            Some(expected) if self.link.reads_all() || next <= expected => {}
+            // Until something comes, nobody can tell whether that was for this hub.
+            Some(expected) if state.first_sequence > expected => self.first = state.first_sequence,
+            Some(_) => {
+                self.expected = Some(next);
+                self.link.progress.send_modify(|progress| progress.sequence = next - 1);
+            }
+        }
+        Ok(())
     }
 
     async fn take(&mut self, core: &HubCore, message: &Message) -> Result<(), Reason> {
@@ -240,9 +285,7 @@ impl Feed {
                 let from = core.log.last_id();
                 core.log.note_lost(Expired { from: Some(from), to: Some(before) });
             }
-            // Who read before may have ended before it could note how far it had come.
-            None if self.session.ids.place(core.log.last_id()).is_some() => {}
-            None => core.log.begin_after(before),
+            None => self.begin_log(core, sequence, milliseconds),
         }
     }
 
@@ -354,14 +397,15 @@ pub(super) async fn consumer(
 }
 
 /// Where to begin, so that what comes fills the replay buffer: about so many bytes before the end.
-fn preload(info: &Info, bytes: usize) -> u64 {
-    let state = &info.state;
-    if state.messages == 0 {
-        return state.last_sequence + 1;
-    }
-    let average = (state.bytes / state.messages).max(1);
-    let wanted = (bytes as u64).div_ceil(average);
-    state.last_sequence.saturating_sub(wanted.saturating_sub(1)).max(state.first_sequence).max(1)
+fn preload(state: &State, bytes: usize) -> u64 {
+    let start = (state.last_sequence + 1).saturating_sub(messages_in(state, bytes));
+    start.max(state.first_sequence).max(1)
+}
+
+/// About how many messages of the stream have so many bytes.
+pub(super) fn messages_in(state: &State, bytes: usize) -> u64 {
+    let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
+    (bytes as u64).div_ceil(average)
 }
 
 pub(super) fn milliseconds_of(time: Timestamp) -> u64 {
