@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod certificates;
+mod credentials;
 mod deletion;
 mod disk;
 mod doubles;
@@ -15,8 +17,12 @@ mod farewells;
 mod frames;
 mod full_disk;
 mod hubs;
+mod identity;
+mod identity_renewed;
 mod kills;
 mod links;
+mod lone_hub;
+mod lone_server;
 mod nats;
 mod patience;
 mod ports;

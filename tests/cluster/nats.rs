@@ -217,7 +217,7 @@ impl Server {
 }
 
 /// What `tests/cluster/install` has put there, or `NATS_SERVER`.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("nats/bin/nats-server");
     let program = std::env::var_os("NATS_SERVER").map_or(installed, PathBuf::from);
     assert!(program.exists(), "{} is not there: tests/cluster/install", program.display());

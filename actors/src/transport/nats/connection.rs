@@ -1,6 +1,8 @@
 //! Finding the servers, and the stream on them.
 
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +13,10 @@ use async_nats::jetstream::stream::{
     self, DiscardPolicy, Info, LastRawMessageErrorKind, State, StorageType,
 };
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
+use async_nats::{
+    Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ReconnectToServer, Server,
+    ServerAddr,
+};
 use percent_encoding::percent_decode_str;
 use rand::seq::IndexedRandom;
 use rand::{random_range, rng};
@@ -41,21 +46,34 @@ pub(super) type Reason = String;
 
 /// Opens a connection, which then lasts: when it breaks, it is opened again.
 pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
-    let options = options(link).await.map_err(|error| format!("cannot use a file: {error}"))?;
+    let options = options(link)?;
     let servers: Vec<_> = link.config.servers.iter().map(|server| without_user(server)).collect();
-    options.connect(servers).await.map_err(|error| told("no server of NATS can be reached", &error))
+    options.connect(servers).await.map_err(|error| told(failure(error.kind()), &error))
 }
 
-async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
-    let NatsConfig { identity, ca, certificate, hub_name, .. } = &link.config;
-    let mut options = match identity {
-        Identity::Address => by_address(&link.config.servers),
-        Identity::Credentials(file) => ConnectOptions::with_credentials_file(file).await?,
-        Identity::Nkey(file) => {
-            let seed = std::fs::read_to_string(file)?;
-            ConnectOptions::with_nkey(seed.trim().to_owned())
-        }
-    };
+/// What one has to look after if there is no connection: who the hub is, or whether NATS is there.
+fn failure(kind: ConnectErrorKind) -> &'static str {
+    match kind {
+        ConnectErrorKind::AuthorizationViolation => "NATS does not let this hub in",
+        ConnectErrorKind::Authentication => "the nkey cannot be used",
+        ConnectErrorKind::ServerParse
+        | ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Tls
+        | ConnectErrorKind::Io
+        | ConnectErrorKind::MaxReconnects => "no server of NATS can be reached",
+    }
+}
+
+fn options(link: &Arc<Link>) -> Result<ConnectOptions, Reason> {
+    let NatsConfig { ca, certificate, hub_name, .. } = &link.config;
+    let mut options = known_by(&link.config)?;
+    // Of a file that is not there NATS's client does not tell which one it is.
+    for file in
+        ca.iter().chain(certificate.iter().flat_map(|(certificate, key)| [certificate, key]))
+    {
+        File::open(file).map_err(|error| unusable(file, &error))?;
+    }
     if let Some(ca) = ca {
         options = options.add_root_certificates(ca.clone());
     }
@@ -90,6 +108,23 @@ async fn options(link: &Arc<Link>) -> io::Result<ConnectOptions> {
         .event_callback(on_event))
 }
 
+/// By what the hub is known. An error tells of the file, and never what stands in it.
+fn known_by(config: &NatsConfig) -> Result<ConnectOptions, Reason> {
+    let (file, read): (_, fn(&str) -> io::Result<ConnectOptions>) = match &config.identity {
+        Identity::Address => return Ok(by_address(&config.servers)),
+        Identity::Credentials(file) => (file, ConnectOptions::with_credentials),
+        Identity::Nkey(file) => {
+            (file, |seed| Ok(ConnectOptions::with_nkey(seed.trim().to_owned())))
+        }
+    };
+    let options = std::fs::read_to_string(file).and_then(|text| read(&text));
+    options.map_err(|error| unusable(file, &error))
+}
+
+fn unusable(file: &Path, error: &io::Error) -> Reason {
+    format!("{} cannot be used: {error}", file.display())
+}
+
 /// By the user or the token that stands in the first address that has one: the servers of one cluster know the same.
 fn by_address(servers: &[String]) -> ConnectOptions {
     let mut addresses = servers.iter().filter_map(|server| server.parse::<ServerAddr>().ok());
@@ -104,10 +139,13 @@ fn by_address(servers: &[String]) -> ConnectOptions {
 
 /// The address alone: NATS's client writes it to the log.
 fn without_user(server: &str) -> String {
-    match server.parse::<ServerAddr>() {
-        Ok(address) => format!("{}://{}:{}", address.scheme(), address.host(), address.port()),
-        Err(_) => server.to_owned(),
-    }
+    let Ok(address) = server.parse::<ServerAddr>() else {
+        return server.to_owned();
+    };
+    let mut url = address.into_inner();
+    // Fails only for addresses that cannot have a user.
+    url.set_username("").and_then(|()| url.set_password(None)).ok();
+    url.into()
 }
 
 /// As it was before it was made part of an address.
@@ -119,6 +157,10 @@ fn decoded(part: &str) -> String {
 fn reconnect_delay(attempts: usize) -> Duration {
     let most = 100u64 << attempts.saturating_sub(1).min(5);
     Duration::from_millis(random_range(most / 2..=most))
+}
+
+fn is_refusal(error: &ClientError) -> bool {
+    *error == ClientError::Other(ConnectErrorKind::AuthorizationViolation.to_string())
 }
 
 impl Link {
@@ -136,10 +178,16 @@ impl Link {
                 tracing::warn!(%error, "NATS complains");
                 *lock(&self.complaint) = Some((Instant::now(), error.to_string()));
             }
-            Event::SlowConsumer(_)
-            | Event::LameDuckMode
-            | Event::Draining
-            | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
+            Event::ClientError(error) => {
+                tracing::warn!(%error, "no connection to NATS");
+                // Else the hub would only say that the connection is broken, for as long as it is not let in again.
+                if is_refusal(error) {
+                    *lock(&self.complaint) = Some((Instant::now(), error.to_string()));
+                }
+            }
+            Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => {
+                tracing::warn!(%event, "NATS");
+            }
         }
     }
 }
