@@ -1,7 +1,7 @@
 //! Finding the servers, and the stream on them.
 
 use std::fs::File;
-use std::io;
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,9 +14,10 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{
-    Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ReconnectToServer, Server,
-    ServerAddr,
+    Auth, AuthError, Client, ClientError, ConnectErrorKind, ConnectOptions, Event,
+    ReconnectToServer, Server, ServerAddr,
 };
+use nkeys::KeyPair;
 use percent_encoding::percent_decode_str;
 use rand::seq::IndexedRandom;
 use rand::{random_range, rng};
@@ -44,6 +45,8 @@ const ENVELOPE_BYTES: usize = 512;
 /// Why a hub is not joined.
 pub(super) type Reason = String;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Opens a connection, which then lasts: when it breaks, it is opened again.
 pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
     let options = options(link)?;
@@ -55,7 +58,7 @@ pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
 fn failure(kind: ConnectErrorKind) -> &'static str {
     match kind {
         ConnectErrorKind::AuthorizationViolation => "NATS does not let this hub in",
-        ConnectErrorKind::Authentication => "the nkey cannot be used",
+        ConnectErrorKind::Authentication => "NATS cannot be shown who this hub is",
         ConnectErrorKind::ServerParse
         | ConnectErrorKind::Dns
         | ConnectErrorKind::TimedOut
@@ -67,7 +70,7 @@ fn failure(kind: ConnectErrorKind) -> &'static str {
 
 fn options(link: &Arc<Link>) -> Result<ConnectOptions, Reason> {
     let NatsConfig { ca, certificate, hub_name, .. } = &link.config;
-    let mut options = known_by(&link.config)?;
+    let mut options = known_by(&link.config);
     // Of a file that is not there NATS's client does not tell which one it is.
     for file in
         ca.iter().chain(certificate.iter().flat_map(|(certificate, key)| [certificate, key]))
@@ -108,20 +111,40 @@ fn options(link: &Arc<Link>) -> Result<ConnectOptions, Reason> {
         .event_callback(on_event))
 }
 
-/// By what the hub is known. An error tells of the file, and never what stands in it.
-fn known_by(config: &NatsConfig) -> Result<ConnectOptions, Reason> {
-    let (file, read): (_, fn(&str) -> io::Result<ConnectOptions>) = match &config.identity {
-        Identity::Address => return Ok(by_address(&config.servers)),
-        Identity::Credentials(file) => (file, ConnectOptions::with_credentials),
-        Identity::Nkey(file) => {
-            (file, |seed| Ok(ConnectOptions::with_nkey(seed.trim().to_owned())))
-        }
+/// By what the hub is known. A file is read anew for each connection: what expires is replaced in time.
+fn known_by(config: &NatsConfig) -> ConnectOptions {
+    let (file, read): (_, fn(&str, &[u8]) -> Result<Auth, BoxError>) = match &config.identity {
+        Identity::Address => return by_address(&config.servers),
+        Identity::Credentials(file) => (file.clone(), by_credentials),
+        Identity::Nkey(file) => (file.clone(), by_nkey),
     };
-    let options = std::fs::read_to_string(file).and_then(|text| read(&text));
-    options.map_err(|error| unusable(file, &error))
+    ConnectOptions::with_auth_callback(move |nonce| {
+        let text = std::fs::read_to_string(&file).map_err(BoxError::from);
+        let auth = text.and_then(|text| read(&text, &nonce));
+        // It tells of the file, and never what stands in it.
+        ready(auth.map_err(|error| AuthError::new(unusable(&file, &*error))))
+    })
 }
 
-fn unusable(file: &Path, error: &io::Error) -> Reason {
+/// By the JWT of a user, and the seed of its nkey.
+fn by_credentials(text: &str, nonce: &[u8]) -> Result<Auth, BoxError> {
+    let below = |mark: &str| text.lines().skip_while(|line| !line.contains(mark)).nth(1);
+    let jwt = below("BEGIN NATS USER JWT").ok_or("there is no JWT of a user")?;
+    let seed = below("BEGIN USER NKEY SEED").ok_or("there is no seed of a user")?;
+    let mut auth = by_nkey(seed, nonce)?;
+    (auth.jwt, auth.nkey) = (Some(jwt.trim().to_owned()), None);
+    Ok(auth)
+}
+
+fn by_nkey(seed: &str, nonce: &[u8]) -> Result<Auth, BoxError> {
+    let key = KeyPair::from_seed(seed.trim())?;
+    let mut auth = Auth::new();
+    auth.nkey = Some(key.public_key());
+    auth.signature = Some(key.sign(nonce)?);
+    Ok(auth)
+}
+
+fn unusable(file: &Path, error: &dyn std::error::Error) -> Reason {
     format!("{} cannot be used: {error}", file.display())
 }
 
