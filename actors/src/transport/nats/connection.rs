@@ -47,6 +47,9 @@ pub(super) type Reason = String;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Answers a server's nonce by what stands in a file.
+type Answer = fn(&str, &[u8]) -> Result<Auth, BoxError>;
+
 /// Opens a connection, which then lasts: when it breaks, it is opened again.
 pub(super) async fn connect(link: &Arc<Link>) -> Result<Client, Reason> {
     let options = options(link)?;
@@ -113,14 +116,14 @@ fn options(link: &Arc<Link>) -> Result<ConnectOptions, Reason> {
 
 /// By what the hub is known. A file is read anew for each connection: what expires is replaced in time.
 fn known_by(config: &NatsConfig) -> ConnectOptions {
-    let (file, read): (_, fn(&str, &[u8]) -> Result<Auth, BoxError>) = match &config.identity {
+    let (file, answer): (_, Answer) = match &config.identity {
         Identity::Address => return by_address(&config.servers),
         Identity::Credentials(file) => (file.clone(), by_credentials),
         Identity::Nkey(file) => (file.clone(), by_nkey),
     };
     ConnectOptions::with_auth_callback(move |nonce| {
         let text = std::fs::read_to_string(&file).map_err(BoxError::from);
-        let auth = text.and_then(|text| read(&text, &nonce));
+        let auth = text.and_then(|text| answer(&text, &nonce));
         // It tells of the file, and never what stands in it.
         ready(auth.map_err(|error| AuthError::new(unusable(&file, &*error))))
     })
