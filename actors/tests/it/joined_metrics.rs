@@ -1,94 +1,19 @@
 //! Metrics of hubs that are joined by a real NATS server: what each of several shows of what was sent to one of them.
 //!
-//! `tests/cluster/install` gets the server; `NATS_SERVER` names another. Without one only what needs none is tried.
+//! Without a server only what needs none is tried.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{counter, with_local_recorder};
 use telemetry_hub_actors::{
     Bucket, Distribution, HubConfig, HubHandle, IngestError, Measurement, MeasurementError,
-    MetricsQuery, NatsConfig, Sample, SampleValue, Selection, Shape, Source, Storage,
-    TransportState,
+    MetricsQuery, Sample, SampleValue, Selection, Shape, Source,
 };
 use tokio::time::Instant;
 
 use crate::harness::{eventually, numbered, numbers, patiently, read_replay, subscribe};
-
-/// A server with JetStream, which ends with its test.
-struct Server {
-    port: u16,
-    folder: PathBuf,
-    child: Option<Child>,
-}
-
-impl Server {
-    /// One that does not run yet.
-    fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats-{port}"));
-        Self { port, folder, child: None }
-    }
-
-    fn started() -> Self {
-        let mut server = Self::new();
-        server.start();
-        server
-    }
-
-    fn start(&mut self) {
-        let mut command = Command::new(program());
-        command.args(["--addr", "127.0.0.1", "--jetstream", "--port", &self.port.to_string()]);
-        command.arg("--store_dir").arg(&self.folder).stdin(Stdio::null());
-        self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    }
-
-    async fn hub(&self, name: &str) -> HubHandle {
-        self.hub_with(name, HubConfig::default()).await
-    }
-
-    async fn hub_with(&self, name: &str, config: HubConfig) -> HubHandle {
-        let nats = NatsConfig {
-            servers: vec![format!("nats://127.0.0.1:{}", self.port)],
-            hub_name: name.to_owned(),
-            storage: Storage::Memory,
-            // One that will not be answered need not wait long for it.
-            patience: Duration::from_millis(if self.child.is_some() { 5000 } else { 500 }),
-            ..NatsConfig::default()
-        };
-        HubHandle::start_joined(config, nats).await.unwrap()
-    }
-
-    async fn joined(&self, name: &str) -> HubHandle {
-        let hub = self.hub(name).await;
-        join(&hub).await;
-        hub
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            child.kill().ok();
-            child.wait().ok();
-        }
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
-}
-
-fn program() -> PathBuf {
-    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("nats/bin/nats-server");
-    let program = std::env::var_os("NATS_SERVER").map_or(installed, PathBuf::from);
-    assert!(program.exists(), "{} is not there: tests/cluster/install", program.display());
-    program
-}
-
-async fn join(hub: &HubHandle) {
-    eventually(|| hub.transport(), |state| *state == TransportState::Joined).await;
-}
+use crate::nats_server::{Server, join};
 
 /// A series on one line: name, attributes and value.
 fn line(sample: &Sample) -> String {

@@ -1,0 +1,103 @@
+//! Replays of hubs that are joined by a real NATS server, which reach further back than their logs.
+
+use telemetry_hub_actors::{HubConfig, HubHandle, NewEvent, Subscription};
+
+use crate::harness::{Said, ids, numbered, numbers, patiently, read_replay, read_until, subscribe};
+use crate::nats_server::{Server, join};
+
+/// A log with room for little.
+fn forgetful() -> HubConfig {
+    HubConfig { replay_bytes: 20_000, batch_bytes: 2_000, ..HubConfig::default() }
+}
+
+fn of_service(service: &str, number: u64) -> NewEvent {
+    numbered(number).with("service.name", service)
+}
+
+async fn publish(hub: &HubHandle, events: Vec<NewEvent>) {
+    patiently(hub.ingest(events)).await.unwrap();
+}
+
+/// More than such a log has room for.
+async fn publish_much(hub: &HubHandle, service: &str) {
+    for first in [1_000, 1_200, 1_400] {
+        let much = (first..first + 200).map(|number| of_service(service, number));
+        publish(hub, much.collect()).await;
+    }
+}
+
+/// A hub that reads this service alone.
+async fn of_one_service(server: &Server, service: &str) -> HubHandle {
+    let mut nats = server.nats(service);
+    nats.services = vec![service.to_owned()];
+    let hub = HubHandle::start_joined(forgetful(), nats).await.unwrap();
+    join(&hub).await;
+    hub
+}
+
+/// What is replayed, with no gap.
+async fn replayed(mut subscription: Subscription) -> Vec<u64> {
+    let said = read_replay(&mut subscription).await;
+    assert!(!said.iter().any(|said| matches!(said, Said::Gap(_))), "{said:?}");
+    let numbers = numbers(&said);
+    assert_eq!(said.last(), Some(&Said::CaughtUp(numbers.len() as u64)));
+    numbers
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn a_service_that_has_been_quiet_is_found_in_the_stream() {
+    let server = Server::started();
+    let all = server.hub_with("all", forgetful()).await;
+    join(&all).await;
+    publish(&all, vec![of_service("nightly", 1), of_service("nightly", 2)]).await;
+    publish_much(&all, "shop").await;
+    // It has read nothing of its own when it is asked.
+    let nightly = of_one_service(&server, "nightly").await;
+    assert_eq!(replayed(subscribe(&nightly, "since=1h").await).await, [1, 2]);
+    let first = subscribe(&nightly, "since=1h&replay=1").await;
+    assert_eq!(replayed(first).await, [2]);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn who_comes_from_a_hub_that_shows_more_waits_for_nothing() {
+    let server = Server::started();
+    let all = server.joined("all").await;
+    let nightly = of_one_service(&server, "nightly").await;
+    publish(&all, vec![of_service("nightly", 1)]).await;
+    let mut watching = subscribe(&all, "").await;
+    publish(&all, vec![of_service("shop", 2)]).await;
+    let last = ids(&read_until(&mut watching, 2).await)[0];
+    let query = format!("since={last}");
+    assert_eq!(replayed(subscribe(&nightly, &query).await).await, [0; 0]);
+    let mut waiting = subscribe(&nightly, &query).await;
+    read_replay(&mut waiting).await;
+    publish(&all, vec![of_service("nightly", 3)]).await;
+    assert_eq!(numbers(&read_until(&mut waiting, 3).await), [3]);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn what_followed_in_the_stream_follows_in_a_replay() {
+    let server = Server::started();
+    let hub = server.hub_with("all", forgetful()).await;
+    join(&hub).await;
+    let mut watching = subscribe(&hub, "").await;
+    publish(&hub, vec![of_service("shop", 1)]).await;
+    let begin = NewEvent { kind: Some("begin".into()), ..numbered(2).span("s") };
+    publish(&hub, vec![begin, numbered(3).span("t"), numbered(4).span("s")]).await;
+    publish(&hub, vec![numbered(5).span("s")]).await;
+    let ids = ids(&read_until(&mut watching, 5).await);
+    publish_much(&hub, "shop").await;
+    publish(&hub, vec![numbered(6).span("s")]).await;
+    // From the event before it, by that event itself, and by one that followed it.
+    for (since, expected) in [(0, &[2, 4, 5, 6][..]), (1, &[4, 5, 6]), (3, &[5, 6])] {
+        let query = format!("type=begin&since={}", ids[since]);
+        assert_eq!(replayed(subscribe(&hub, &query).await).await, expected, "{since}");
+    }
+    let last = subscribe(&hub, "type=begin&since=1h&replay=3").await;
+    assert_eq!(replayed(last).await, [4, 5, 6]);
+    let all = subscribe(&hub, "type=begin&since=1h").await;
+    assert_eq!(replayed(all).await, [2, 4, 5, 6]);
+}
