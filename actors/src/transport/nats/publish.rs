@@ -27,7 +27,10 @@ const PAUSE: std::ops::Range<u64> = 50..250;
 /// How many events that nobody waits for are published at once.
 const OFFERED_AT_ONCE: usize = 1000;
 
-/// For how long what nobody waits for is published before the stream is read again.
+/// For how long what nobody waits for is published before the stream is read again: a moment, as nothing comes meanwhile.
+const FORWARDED_FOR: Duration = Duration::from_millis(50);
+
+/// How long the stream may take then to acknowledge a message: longer is a failure.
 const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What became of publishing a message once.
@@ -127,10 +130,14 @@ impl Link {
         if !self.has_offers() {
             return Ok(());
         }
-        let deadline = Instant::now() + FORWARDED_WITHIN;
+        let end = Instant::now() + FORWARDED_FOR;
         // Not waited for: whoever forwards is the one who finds the stream.
         let session = self.status.borrow().session.clone().ok_or(IngestError::Unavailable)?;
-        while let Some(Pending { message, id, room }) = self.next_pending(session.max_payload) {
+        // Under a steady offer there is always something: the rest has its turn when some has been read.
+        while Instant::now() < end {
+            let Some(pending) = self.next_pending(session.max_payload) else { break };
+            let Pending { message, id, room } = pending;
+            let deadline = Instant::now() + FORWARDED_WITHIN;
             match self.publish_under(&id, &message, deadline).await {
                 Ok(()) => {}
                 // Nothing will make it smaller.
@@ -326,3 +333,6 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
