@@ -61,6 +61,8 @@ pub(crate) enum Unreadable {
     #[error("{size} bytes, over the limit of {limit} for one record")]
     TooLarge { size: usize, limit: usize },
     #[error(transparent)]
+    Event(#[from] IngestError),
+    #[error(transparent)]
     Measurement(#[from] telemetry_hub_actors::MeasurementError),
 }
 
@@ -278,6 +280,10 @@ impl<'a> Export<'a> {
         let (size, limit) = (event.size(), self.limit());
         if size > limit {
             self.outcome.reject(1, &Unreadable::TooLarge { size, limit });
+            return Ok(());
+        }
+        if let Err(error) = self.intake.hub.check_event(&event) {
+            self.outcome.reject(1, &error.into());
             return Ok(());
         }
         self.outcome.accepted += 1;

@@ -156,7 +156,7 @@ async fn record_points(
     let head = MetricHead::decode(metric).map_err(Unreadable::from)?;
     let Data { kind, bytes } = Data::of(metric)?;
     let aggregation = Aggregation::of(kind, &bytes).map_err(Unreadable::from)?;
-    let limit = recording.hub.config().max_event_bytes;
+    let limit = recording.hub.max_event_bytes();
     let reader = Reader { metric: &head, kind, aggregation, context, limit };
     for point in Repeated::of(&bytes, POINTS) {
         let measurement =

@@ -67,7 +67,7 @@ async fn accept(
     let body = incoming.read(intake).await?;
     let mut turn = intake.turn_to_parse().await?;
     intake.check_ready()?;
-    let limit = intake.hub.config().max_event_bytes;
+    let limit = intake.hub.max_event_bytes();
     let read = |item: &[u8]| -> Result<Measurement, MetricError> {
         if item.len() > limit {
             return Err(MetricError::TooLarge { size: item.len(), limit });

@@ -8,8 +8,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::NatsConfig;
+use crate::hub_core::HubCore;
+use crate::transport::Transport;
+use crate::transport::nats::NatsBroker;
 use crate::transport::nats::place::StreamIds;
+use crate::{HubConfig, NatsConfig};
 
 const MAX_PAYLOAD: usize = 1024 * 1024;
 
@@ -77,4 +80,85 @@ async fn what_is_offered_without_end_is_published_for_a_moment_and_nothing_fails
     assert_eq!(forwarded, Ok(()));
     assert!(link.counters.published.get() > 0);
     assert_eq!(link.counters.failed.get(), 0);
+}
+
+/// The hub of a link, which looks to it for what is lost.
+fn hub_of(link: &Arc<Link>) -> Arc<HubCore> {
+    let transport = Transport::Broker(Arc::new(NatsBroker(Arc::clone(link))));
+    let core = Arc::new(HubCore::joined(HubConfig::default(), transport));
+    link.core.set(Arc::downgrade(&core)).unwrap();
+    core
+}
+
+/// In memory it has a fifth of what a message may have, as a message more.
+fn of_escapes() -> NewEvent {
+    NewEvent::new("large").text(&"\u{1b}".repeat(MAX_PAYLOAD / 5))
+}
+
+#[tokio::test]
+async fn what_has_no_room_in_a_message_is_not_taken() {
+    let link = link();
+    let core = hub_of(&link);
+    let try_it = async {
+        let event = of_escapes();
+        let broker = core.broker().unwrap();
+        let error = broker.check_event(&event).unwrap_err();
+        assert!(matches!(error, IngestError::EventTooLarge { bytes, .. } if bytes > MAX_PAYLOAD));
+        let offered = link.offer(vec![(Content::Given(event), 1_000_000)]);
+        assert_eq!(offered, Err(error));
+        let long = Measurement::histogram("h", vec![0.123_456_789; MAX_PAYLOAD / 10]);
+        assert!(matches!(
+            broker.check_measurement(&long),
+            Err(MeasurementError::TooLarge { bytes, .. }) if bytes > MAX_PAYLOAD
+        ));
+    };
+    with_stream(&link, |_| {}, try_it).await;
+    assert_eq!(link.room.available_permits(), link.room_bytes);
+}
+
+#[tokio::test]
+async fn what_was_taken_and_has_no_room_in_a_message_is_counted_and_told() {
+    let link = link();
+    let core = hub_of(&link);
+    // Nobody knows yet how large a message may be.
+    let size = of_escapes().size();
+    link.offer(vec![(Content::Given(of_escapes()), size)]).unwrap();
+    offer(&link, "small");
+    let mut published = String::new();
+    let forward = async {
+        link.forward().await.unwrap();
+        assert_eq!(core.stats().dropped, 1);
+        assert!(core.tell_dropped());
+        link.forward().await.unwrap();
+    };
+    with_stream(&link, |message| published.push_str(message), forward).await;
+    assert!(published.contains(r#"{"type":"small"}"#), "{published}");
+    assert!(published.contains(r#""data":{"dropped":1}"#), "{published}");
+    assert_eq!((core.stats().dropped, link.counters.published.get()), (1, 2));
+    assert_eq!(link.room.available_permits(), link.room_bytes);
+}
+
+#[test]
+fn what_would_tell_of_lost_events_is_told_no_more_if_it_is_lost_itself() {
+    let link = link();
+    let core = hub_of(&link);
+    core.lose_events(3);
+    assert!(core.tell_dropped());
+    // A message may be smaller than any event.
+    let (messages, _) = link.encode_offered(10);
+    assert_eq!((messages.len(), link.counters.failed.get()), (0, 1));
+    assert!(core.tell_dropped());
+    assert_eq!((core.stats().dropped, lock(&link.offered).len()), (3, 0));
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_end_is_counted() {
+    let link = link();
+    let core = hub_of(&link);
+    offer(&link, "a");
+    link.next_pending(MAX_PAYLOAD).unwrap();
+    offer(&link, "b");
+    link.offer_measurement(Measurement::gauge("g", 1.0)).unwrap();
+    link.settled().await;
+    assert_eq!((core.stats().dropped, core.counters.measurements_refused.get()), (2, 1));
 }
