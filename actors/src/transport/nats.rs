@@ -40,6 +40,7 @@ mod actor;
 mod archive;
 mod connection;
 mod feed;
+mod forwarder;
 mod hub_series;
 mod measurements;
 pub(crate) mod place;
@@ -157,7 +158,9 @@ pub(crate) struct Link {
     others: Mutex<Others>,
     /// The next connection is to be to any server, also to one that could not be reached before.
     leaves_server: AtomicBool,
-    /// The actor has something to look at.
+    /// There is something new of that.
+    offers: Notify,
+    /// Whoever reads the stream has something else to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
     /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
@@ -226,6 +229,7 @@ impl Link {
             pending: Mutex::default(),
             others: Mutex::default(),
             leaves_server: AtomicBool::new(false),
+            offers: Notify::new(),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
             complaint: Mutex::default(),

@@ -29,12 +29,6 @@ const PAUSE: std::ops::Range<u64> = 50..250;
 /// How many events that nobody waits for are published at once.
 const OFFERED_AT_ONCE: usize = 1000;
 
-/// For how long what nobody waits for is published before the stream is read again: a moment, as nothing comes meanwhile.
-const FORWARDED_FOR: Duration = Duration::from_millis(50);
-
-/// How long the stream may take then to acknowledge a message: longer is a failure.
-const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
-
 /// What became of publishing a message once.
 enum Outcome {
     Done,
@@ -152,7 +146,7 @@ impl Link {
         let permits = u32::try_from(bytes).map_err(|_| IngestError::QueueFull)?;
         self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
         lock(&self.offered).extend(events);
-        self.wake.notify_one();
+        self.offers.notify_one();
         Ok(())
     }
 
@@ -162,36 +156,42 @@ impl Link {
         let permits = u32::try_from(size).map_err(|_| IngestError::QueueFull)?;
         self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
         lock(&self.offered_measurements).push_back((measurement, size));
-        self.wake.notify_one();
+        self.offers.notify_one();
         Ok(())
     }
 
-    /// Publishes what was offered, for a moment. What the stream has not acknowledged stays, under the id that it has been given: for as long as the
-    /// stream knows ids again (its duplicate window), it is there once, whoever publishes it again.
-    pub(super) async fn forward(&self) -> Result<(), IngestError> {
-        if !self.has_offers() {
-            return Ok(());
+    /// Publishes a message of what was offered, once there is any and the stream can be reached. What the stream has not acknowledged stays,
+    /// under the id that it has been given: for as long as the stream knows ids again (its duplicate window), it is there once, whoever
+    /// publishes it again.
+    pub(super) async fn forward(&self) {
+        while !self.has_offers() {
+            self.offers.notified().await;
         }
-        let end = Instant::now() + FORWARDED_FOR;
-        // Not waited for: whoever forwards is the one who finds the stream.
-        let session = self.status.borrow().session.clone().ok_or(IngestError::Unavailable)?;
-        // Under a steady offer there is always something: the rest has its turn when some has been read.
-        while Instant::now() < end {
-            let Some(pending) = self.next_pending(session.max_payload) else { break };
-            let Pending { message, id, room } = pending;
-            let deadline = Instant::now() + FORWARDED_WITHIN;
-            match self.publish_under(&id, &message, deadline).await {
-                Ok(()) => {}
-                // Nothing will make it smaller.
-                Err(error @ IngestError::EventTooLarge { .. }) => {
-                    self.give_up(&error, self.lost_with(&message));
-                }
-                Err(error) => return Err(error),
+        let mut status = self.status.subscribe();
+        status.wait_for(|status| status.session.is_some()).await.ok();
+        let Some(max_payload) = self.max_payload() else { return };
+        let Some(Pending { message, id, .. }) = self.next_pending(max_payload) else { return };
+        let deadline = Instant::now() + self.config.patience.max(ACKNOWLEDGED_WITHIN);
+        match self.publish_under(&id, &message, deadline).await {
+            Ok(()) => {}
+            // Nothing will make it smaller.
+            Err(error @ IngestError::EventTooLarge { .. }) => {
+                self.give_up(&error, self.lost_with(&message));
             }
-            lock(&self.pending).pop_front();
+            // It is still the oldest.
+            Err(_) => return,
+        }
+        self.let_go(&id);
+    }
+
+    /// Forgets the oldest message, unless another one has done that: who was to publish it before may have ended a moment too late.
+    fn let_go(&self, id: &str) {
+        let mut pending = lock(&self.pending);
+        if pending.front().is_some_and(|pending| pending.id == id)
+            && let Some(Pending { room, .. }) = pending.pop_front()
+        {
             self.room.add_permits(room);
         }
-        Ok(())
     }
 
     fn has_offers(&self) -> bool {

@@ -4,13 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use async_nats::jetstream;
+use ractor::Actor;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::*;
 use crate::hub_core::HubCore;
 use crate::transport::Transport;
 use crate::transport::nats::NatsBroker;
+use crate::transport::nats::forwarder::Forwarder;
 use crate::transport::nats::place::StreamIds;
 use crate::{HubConfig, NatsConfig};
 
@@ -28,8 +31,12 @@ fn offer(link: &Link, kind: &str) {
     link.offer(vec![(Content::Given(event), size)]).unwrap();
 }
 
-/// Does something with a link whose stream takes what is published, each message once it has been looked at.
-async fn with_stream<T>(link: &Link, look: impl FnMut(&str), test: impl Future<Output = T>) -> T {
+/// Does something with a link whose stream looks at what is published, and acknowledges it or not.
+async fn with_stream<T>(
+    link: &Link,
+    look: impl FnMut(&str) -> bool,
+    test: impl Future<Output = T>,
+) -> T {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let serve = async {
@@ -47,7 +54,7 @@ async fn with_stream<T>(link: &Link, look: impl FnMut(&str), test: impl Future<O
     }
 }
 
-async fn acknowledge(socket: TcpStream, mut look: impl FnMut(&str)) -> io::Result<()> {
+async fn acknowledge(socket: TcpStream, mut look: impl FnMut(&str) -> bool) -> io::Result<()> {
     let (reader, mut writer) = socket.into_split();
     let mut reader = BufReader::new(reader);
     writer.write_all(format!("{INFO}\r\n").as_bytes()).await?;
@@ -59,11 +66,12 @@ async fn acknowledge(socket: TcpStream, mut look: impl FnMut(&str)) -> io::Resul
             ["HPUB", _, reply, _, bytes] => {
                 let mut message = vec![0; bytes.parse::<usize>().unwrap() + 2];
                 reader.read_exact(&mut message).await?;
-                look(str::from_utf8(&message).unwrap());
-                sequence += 1;
-                let answer = format!(r#"{{"stream":"T","seq":{sequence}}}"#);
-                let answer = format!("MSG {reply} {inbox} {}\r\n{answer}\r\n", answer.len());
-                writer.write_all(answer.as_bytes()).await?;
+                if look(str::from_utf8(&message).unwrap()) {
+                    sequence += 1;
+                    let answer = format!(r#"{{"stream":"T","seq":{sequence}}}"#);
+                    let answer = format!("MSG {reply} {inbox} {}\r\n{answer}\r\n", answer.len());
+                    writer.write_all(answer.as_bytes()).await?;
+                }
             }
             _ => {}
         }
@@ -73,13 +81,62 @@ async fn acknowledge(socket: TcpStream, mut look: impl FnMut(&str)) -> io::Resul
 }
 
 #[tokio::test]
-async fn what_is_offered_without_end_is_published_for_a_moment_and_nothing_fails() {
+async fn what_is_offered_without_end_is_published_message_by_message_and_nothing_fails() {
+    let link = link();
+    let more = |_: &str| {
+        offer(&link, "a");
+        true
+    };
+    offer(&link, "a");
+    let forward = async {
+        for _ in 0..100 {
+            link.forward().await;
+        }
+    };
+    with_stream(&link, more, forward).await;
+    assert_eq!((link.counters.published.get(), link.counters.failed.get()), (100, 0));
+}
+
+#[tokio::test]
+async fn what_a_forwarder_had_in_hand_its_successor_publishes_under_the_same_id() {
+    let link = link();
+    let seen = watch::Sender::new(Vec::new());
+    // Only what comes again is acknowledged.
+    let look = |message: &str| {
+        let id = message.lines().find(|line| line.starts_with("Nats-Msg-Id")).unwrap();
+        seen.send_modify(|ids| ids.push(id.to_owned()));
+        seen.borrow().len() > 1
+    };
+    let start = async || Forwarder::spawn(None, Forwarder, Arc::clone(&link)).await.unwrap();
+    let restart = async {
+        let (first, ended) = start().await;
+        offer(&link, "a");
+        seen.subscribe().wait_for(|ids| ids.len() == 1).await.unwrap();
+        first.kill();
+        ended.await.unwrap();
+        assert!(link.room.available_permits() < link.room_bytes);
+        let (second, ended) = start().await;
+        drop(link.room.acquire_many(u32::try_from(link.room_bytes).unwrap()).await.unwrap());
+        second.kill();
+        ended.await.unwrap();
+    };
+    with_stream(&link, look, restart).await;
+    let ids = seen.borrow();
+    assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
+    assert!(!link.has_offers());
+    assert_eq!((link.counters.published.get(), link.counters.failed.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn what_another_has_let_go_is_let_go_once() {
     let link = link();
     offer(&link, "a");
-    let forwarded = with_stream(&link, |_| offer(&link, "a"), link.forward()).await;
-    assert_eq!(forwarded, Ok(()));
-    assert!(link.counters.published.get() > 0);
-    assert_eq!(link.counters.failed.get(), 0);
+    let Pending { id, .. } = link.next_pending(MAX_PAYLOAD).unwrap();
+    link.let_go(&id);
+    offer(&link, "b");
+    link.next_pending(MAX_PAYLOAD).unwrap();
+    link.let_go(&id);
+    assert!(link.has_offers());
 }
 
 /// The hub of a link, which looks to it for what is lost.
@@ -112,7 +169,7 @@ async fn what_has_no_room_in_a_message_is_not_taken() {
             Err(MeasurementError::TooLarge { bytes, .. }) if bytes > MAX_PAYLOAD
         ));
     };
-    with_stream(&link, |_| {}, try_it).await;
+    with_stream(&link, |_| true, try_it).await;
     assert_eq!(link.room.available_permits(), link.room_bytes);
 }
 
@@ -126,12 +183,16 @@ async fn what_was_taken_and_has_no_room_in_a_message_is_counted_and_told() {
     offer(&link, "small");
     let mut published = String::new();
     let forward = async {
-        link.forward().await.unwrap();
+        link.forward().await;
         assert_eq!(core.stats().dropped, 1);
         assert!(core.tell_dropped());
-        link.forward().await.unwrap();
+        link.forward().await;
     };
-    with_stream(&link, |message| published.push_str(message), forward).await;
+    let look = |message: &str| {
+        published.push_str(message);
+        true
+    };
+    with_stream(&link, look, forward).await;
     assert!(published.contains(r#"{"type":"small"}"#), "{published}");
     assert!(published.contains(r#""data":{"dropped":1}"#), "{published}");
     assert_eq!((core.stats().dropped, link.counters.published.get()), (1, 2));
