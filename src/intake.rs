@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use telemetry_hub_actors::{HubHandle, IngestError, SmolStr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -366,10 +367,12 @@ impl Intake {
         room.ok_or_else(|| self.refuse_body())
     }
 
-    /// A turn to parse, for as long as the permit is held.
-    pub(crate) async fn turn_to_parse(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let turn = in_time(Arc::clone(&self.parsers).acquire_owned()).await;
-        turn.ok_or_else(|| self.refuse_body())
+    /// A turn to parse, for as long as it is held.
+    pub(crate) async fn turn_to_parse(&self) -> Result<ParsingTurn, Problem> {
+        let parsers = Arc::clone(&self.parsers);
+        let permit = in_time(Arc::clone(&parsers).acquire_owned()).await;
+        let permit = permit.ok_or_else(|| self.refuse_body())?;
+        Ok(ParsingTurn { parsers, permit: Some(permit) })
     }
 
     /// A turn to write down all series, for as long as the permit is held.
@@ -384,9 +387,74 @@ impl Intake {
     }
 }
 
+/// A turn to parse, which others may have meanwhile when there is something to wait for.
+#[derive(Debug)]
+pub(crate) struct ParsingTurn {
+    parsers: Arc<Semaphore>,
+    /// None while others may have it.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl ParsingTurn {
+    /// Waits, without the turn unless there is nothing to wait for.
+    pub(crate) async fn wait_for<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        if let Some(output) = future.as_mut().now_or_never() {
+            return output;
+        }
+        self.permit = None;
+        future.await
+    }
+
+    /// Has the turn again. However long that takes: nobody who has one waits for anything, and some of what the body brings may have been taken.
+    pub(crate) async fn go_on(&mut self) {
+        if self.permit.is_none() {
+            // It is never closed.
+            self.permit = Arc::clone(&self.parsers).acquire_owned().await.ok();
+        }
+    }
+}
+
 /// A permit, if it comes before patience ends.
 async fn in_time<E>(
     permit: impl Future<Output = Result<OwnedSemaphorePermit, E>>,
 ) -> Option<OwnedSemaphorePermit> {
     tokio::time::timeout(PATIENCE, permit).await.ok()?.ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use telemetry_hub_actors::{HubConfig, NatsConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_for_others_while_there_is_something_to_wait_for() {
+        let intake = intake_of_a_hub_apart().await;
+        let mut turn = intake.turn_to_parse().await.unwrap();
+        let left = || intake.parsers.available_permits();
+        assert_eq!(turn.wait_for(async { left() }).await, PARSED_AT_ONCE - 1);
+        turn.go_on().await;
+        assert_eq!(left(), PARSED_AT_ONCE - 1);
+        let yielded = async {
+            tokio::task::yield_now().await;
+            left()
+        };
+        assert_eq!(turn.wait_for(yielded).await, PARSED_AT_ONCE);
+        turn.go_on().await;
+        assert_eq!(left(), PARSED_AT_ONCE - 1);
+        drop(turn);
+        assert_eq!(left(), PARSED_AT_ONCE);
+    }
+
+    /// What brings things to a hub that waits for others, and will for long: nobody listens there.
+    pub(crate) async fn intake_of_a_hub_apart() -> Intake {
+        let nats = NatsConfig {
+            servers: vec!["nats://127.0.0.1:1".to_owned()],
+            patience: Duration::from_secs(3600),
+            ..NatsConfig::default()
+        };
+        let hub = HubHandle::start_joined(HubConfig::default(), nats).await.unwrap();
+        Intake::new(&hub, &RouteOptions::default())
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use telemetry_hub_actors::{IngestError, NewEvent};
 
 use crate::error_chain::error_chain;
-use crate::intake::{Brought, Intake, REJECTED};
+use crate::intake::{Brought, Intake, ParsingTurn, REJECTED};
 use crate::reply::Problem;
 
 use context::{Context, ResourceContext};
@@ -61,6 +61,8 @@ pub(crate) enum Unreadable {
     #[error("{size} bytes, over the limit of {limit} for one record")]
     TooLarge { size: usize, limit: usize },
     #[error(transparent)]
+    Event(#[from] IngestError),
+    #[error(transparent)]
     Measurement(#[from] telemetry_hub_actors::MeasurementError),
 }
 
@@ -112,16 +114,16 @@ pub(crate) async fn accept(
 ) -> Result<(Signal, Outcome), Problem> {
     let turn = intake.turn_to_parse().await?;
     let signal = signal.unwrap_or_else(|| Signal::of(encoding, body));
-    let mut export = Export::new(signal, encoding, intake);
+    let mut export = Export::new(signal, encoding, intake, turn);
     let read = export.read(body).await;
-    let Export { mut outcome, events, .. } = export;
+    let Export { mut outcome, events, recording, .. } = export;
     if let Err(Fault::Unreadable(error)) = &read {
         outcome.reject(1, error);
     }
     intake.count(REJECTED, outcome.rejected);
     read?;
     // Others may parse while this waits for room, or for the stream of several hubs.
-    drop(turn);
+    drop(recording);
     if !events.good.is_empty() {
         intake.spend_items(events.good.len())?;
         intake.hub.ingest(events.good).await?;
@@ -187,9 +189,9 @@ struct Events {
 }
 
 impl<'a> Export<'a> {
-    fn new(signal: Signal, encoding: Encoding, intake: &'a Intake) -> Self {
+    fn new(signal: Signal, encoding: Encoding, intake: &'a Intake, turn: ParsingTurn) -> Self {
         let (outcome, events, pace) = Default::default();
-        let recording = metrics::Recording::new(&intake.hub);
+        let recording = metrics::Recording::new(&intake.hub, turn);
         Self { signal, encoding, intake, outcome, events, recording, pace }
     }
 
@@ -280,6 +282,10 @@ impl<'a> Export<'a> {
             self.outcome.reject(1, &Unreadable::TooLarge { size, limit });
             return Ok(());
         }
+        if let Err(error) = self.intake.hub.check_event(&event) {
+            self.outcome.reject(1, &error.into());
+            return Ok(());
+        }
         self.outcome.accepted += 1;
         self.events.bytes += size;
         self.events.good.push(event);
@@ -292,5 +298,31 @@ impl<'a> Export<'a> {
 
     fn limit(&self) -> usize {
         self.intake.hub.max_event_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::StatusCode;
+
+    use super::*;
+    use crate::intake::tests::intake_of_a_hub_apart;
+
+    #[tokio::test]
+    async fn metrics_that_wait_for_other_hubs_keep_nobody_from_being_parsed() {
+        let intake = intake_of_a_hub_apart().await;
+        let send = async |body: &'static [u8]| {
+            let signal = Some(Signal::Metrics);
+            accept(signal, Encoding::Json, &Bytes::from_static(body), &intake).await
+        };
+        let good = br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a","gauge":{"dataPoints":[{"asDouble":1}]}}]}]}]}"#;
+        tokio::select! {
+            biased;
+            _ = send(good) => panic!("nobody has taken it"),
+            _ = send(good) => panic!("nobody has taken it"),
+            refused = send(b"no JSON") => {
+                assert_eq!(refused.unwrap_err().status(), StatusCode::BAD_REQUEST);
+            }
+        }
     }
 }

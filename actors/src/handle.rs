@@ -207,8 +207,16 @@ impl HubHandle {
 
     /// Whether a measurement keeps to what all must keep to, and names none of the hub's own series, or the host's; if it is joined to others,
     /// none of theirs.
+    /// It must also fit into a message of the stream that joins them.
     pub fn check(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
-        self.core.check(measurement)
+        self.core.check(measurement)?;
+        self.core.broker().map_or(Ok(()), |broker| broker.check_measurement(measurement))
+    }
+
+    /// Whether an event fits into a message of the stream that joins this hub to others, which may be six times as large as what its source
+    /// wrote: one that does not spoils all that are [brought](Self::ingest) with it. Without such a stream, all do.
+    pub fn check_event(&self, event: &NewEvent) -> Result<(), IngestError> {
+        self.core.broker().map_or(Ok(()), |broker| broker.check_event(event))
     }
 
     fn record_here(&self, measurement: Measurement) {

@@ -36,6 +36,9 @@ use crate::sweeper::Streams;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::transport::{Broker, Transport};
 
+/// The type of the event by which subscribers are told that others were lost.
+pub(crate) const EVENTS_DROPPED: &str = "hub.events.dropped";
+
 #[derive(Debug)]
 pub(crate) struct HubCore {
     pub(crate) config: HubConfig,
@@ -235,8 +238,14 @@ impl HubCore {
     #[cfg(feature = "tracing")]
     pub(crate) fn drop_event(&self) {
         self.counters.refused.add(1);
-        self.counters.dropped.add(1);
-        self.untold.fetch_add(1, Ordering::SeqCst);
+        self.lose_events(1);
+    }
+
+    /// Counts events that are lost, also after they had been taken, and sees to it that the subscribers are told.
+    #[cfg(any(feature = "nats", feature = "tracing"))]
+    pub(crate) fn lose_events(&self, number: u64) {
+        self.counters.dropped.add(number);
+        self.untold.fetch_add(number, Ordering::SeqCst);
         self.wake_collector();
     }
 
@@ -248,7 +257,7 @@ impl HubCore {
             return true;
         }
         let dropped = self.untold.swap(0, Ordering::SeqCst);
-        let notice = NewEvent::new("hub.events.dropped")
+        let notice = NewEvent::new(EVENTS_DROPPED)
             .level(Level::Warn)
             .text("events were lost on their way into the hub")
             .with("dropped", dropped);

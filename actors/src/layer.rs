@@ -79,7 +79,7 @@ fn is_own(target: &str) -> bool {
 ///   is a string; an error is its message and those of its causes.
 /// - Times are those of the hub's clock, to the microsecond.
 /// - It never blocks, and needs no runtime. What finds no room in the ingest queue, is larger than
-///   [`max_event_bytes`](crate::HubConfig::max_event_bytes) or comes during a shutdown is dropped, and counted in
+///   [`max_event_bytes`](crate::HubConfig::max_event_bytes) (or, where hubs are joined, than their stream takes) or comes during a shutdown is dropped, and counted in
 ///   [`HubStats::dropped`](crate::HubStats::dropped). Subscribers are told, in its place, by a WARN event of type
 ///   `hub.events.dropped`. The same goes for what is logged within the reading of another event, by a `Debug` that logs.
 /// - Where nobody can see an event, as there is neither a subscriber nor a replay buffer, it is not made, and not counted.

@@ -95,6 +95,14 @@ pub enum MeasurementError {
     /// Too many or too large attributes.
     #[error("attributes: over {MAX_ATTRIBUTES_BYTES} bytes")]
     AttributesTooLarge,
+    /// The hub is joined to others, and their stream takes no message that is so large.
+    #[error("{bytes} bytes as a message, over the limit of {limit} for one measurement")]
+    TooLarge {
+        /// How large it would be.
+        bytes: usize,
+        /// How large a message may be.
+        limit: usize,
+    },
     /// One of the hub's own series, or of its host's.
     #[error("id: {0} is a series of the hub itself; give yours attributes to tell them apart")]
     Reserved(SmolStr),

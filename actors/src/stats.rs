@@ -54,7 +54,8 @@ pub struct HubStats {
     pub received: u64,
     /// Events refused since the start, because there was no room or the hub was going down.
     pub refused: u64,
-    /// Those of them that nobody will send again: they came from this program's own `tracing`.
+    /// Events lost since the start that nobody will send again: those refused that came from this program's own `tracing`, and, joined to
+    /// other hubs, what was received and could not be published.
     pub dropped: u64,
     /// Events handed to streams since the start, each as often as it was.
     pub delivered: u64,

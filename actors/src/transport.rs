@@ -14,7 +14,7 @@ use crate::event::{Content, Event, EventId, NewEvent};
 use crate::event_log::Expired;
 use crate::hub::HubMessage;
 use crate::hub_core::HubCore;
-use crate::measurement::Measurement;
+use crate::measurement::{Measurement, MeasurementError};
 use crate::metric_store::Sample;
 use crate::query::Since;
 
@@ -77,6 +77,16 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
 
     /// How large an event may be, if that is known.
     fn max_event_bytes(&self) -> Option<usize>;
+
+    /// Fails if an event is larger than a message may be, as far as that is known.
+    fn check_event(&self, _event: &NewEvent) -> Result<(), IngestError> {
+        Ok(())
+    }
+
+    /// Fails if a measurement is larger than a message may be, as far as that is known.
+    fn check_measurement(&self, _measurement: &Measurement) -> Result<(), MeasurementError> {
+        Ok(())
+    }
 
     /// Whether it has ever been joined: before that, what comes into the log is no news.
     fn has_joined(&self) -> bool;

@@ -23,6 +23,7 @@ use super::encoding::Encoding;
 use super::pace::Pace;
 use super::wire::{Fields, Repeated, merge};
 use super::{Fault, Outcome, Unreadable};
+use crate::intake::ParsingTurn;
 use crate::reply::Problem;
 
 /// How large one metric may be in JSON, where it is read as a whole: some ten thousand data points.
@@ -78,16 +79,17 @@ const POINTS: u32 = 1;
 /// How many bytes of measurements are recorded together: enough that to publish them, where they have to be, costs little each.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// Measurements that are to be recorded together.
+/// Measurements that are to be recorded together, and the turn to read them, which others have while that takes time.
 pub(super) struct Recording<'a> {
     hub: &'a HubHandle,
+    turn: ParsingTurn,
     measurements: Vec<Measurement>,
     bytes: usize,
 }
 
 impl<'a> Recording<'a> {
-    pub(super) fn new(hub: &'a HubHandle) -> Self {
-        Self { hub, measurements: Vec::new(), bytes: 0 }
+    pub(super) fn new(hub: &'a HubHandle, turn: ParsingTurn) -> Self {
+        Self { hub, turn, measurements: Vec::new(), bytes: 0 }
     }
 
     /// Takes one that can be recorded. Fails if it cannot be for a reason of its own.
@@ -98,14 +100,21 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    fn is_full(&self) -> bool {
-        self.bytes >= CHUNK_BYTES
+    /// Records what it has, if that is much, before more is read.
+    async fn go_on(&mut self) -> Result<(), IngestError> {
+        if self.bytes < CHUNK_BYTES {
+            return Ok(());
+        }
+        self.finish().await?;
+        self.turn.go_on().await;
+        Ok(())
     }
 
     /// Records what it has.
     pub(super) async fn finish(&mut self) -> Result<(), IngestError> {
         self.bytes = 0;
-        self.hub.record_all(std::mem::take(&mut self.measurements)).await
+        let measurements = std::mem::take(&mut self.measurements);
+        self.turn.wait_for(self.hub.record_all(measurements)).await
     }
 }
 
@@ -147,7 +156,7 @@ async fn record_points(
     let head = MetricHead::decode(metric).map_err(Unreadable::from)?;
     let Data { kind, bytes } = Data::of(metric)?;
     let aggregation = Aggregation::of(kind, &bytes).map_err(Unreadable::from)?;
-    let limit = recording.hub.config().max_event_bytes;
+    let limit = recording.hub.max_event_bytes();
     let reader = Reader { metric: &head, kind, aggregation, context, limit };
     for point in Repeated::of(&bytes, POINTS) {
         let measurement =
@@ -161,9 +170,7 @@ async fn record_points(
             Ok(()) => outcome.accepted += 1,
             Err(error) => outcome.reject(1, &error),
         }
-        if recording.is_full() {
-            recording.finish().await.map_err(Problem::from)?;
-        }
+        recording.go_on().await.map_err(Problem::from)?;
         pace.step().await;
     }
     Ok(())

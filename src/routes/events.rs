@@ -1,7 +1,7 @@
 //! `POST /api/telemetry/events`: events in, whoever sends them.
 
 use serde::Serialize;
-use telemetry_hub_actors::event::json;
+use telemetry_hub_actors::event::json::{self, EventError};
 use telemetry_hub_actors::{IngestError, NewEvent};
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -27,6 +27,15 @@ pub(crate) fn post(intake: &Intake) -> BoxedFilter<(HttpResponse,)> {
     writable(path, route.boxed())
 }
 
+/// Why an event was rejected.
+#[derive(Debug, thiserror::Error)]
+enum ItemProblem {
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error(transparent)]
+    TooLarge(#[from] IngestError),
+}
+
 async fn accept(
     incoming: Incoming,
     intake: Result<Intake, Problem>,
@@ -36,7 +45,11 @@ async fn accept(
     let turn = intake.turn_to_parse().await?;
     let config = intake.hub.config();
     let limit = intake.hub.max_event_bytes();
-    let read = |item: &[u8]| json::read(item, limit);
+    let read = |item: &[u8]| -> Result<NewEvent, ItemProblem> {
+        let event = json::read(item, limit)?;
+        intake.hub.check_event(&event)?;
+        Ok(event)
+    };
     let items = body.items(json::split)?;
     intake.spend_items(items.len())?;
     let mut batch = Batch::default();

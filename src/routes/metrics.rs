@@ -65,9 +65,9 @@ async fn accept(
 ) -> Result<HttpResponse, Problem> {
     let intake = &intake?;
     let body = incoming.read(intake).await?;
-    let _turn = intake.turn_to_parse().await?;
+    let mut turn = intake.turn_to_parse().await?;
     intake.check_ready()?;
-    let limit = intake.hub.config().max_event_bytes;
+    let limit = intake.hub.max_event_bytes();
     let read = |item: &[u8]| -> Result<Measurement, MetricError> {
         if item.len() > limit {
             return Err(MetricError::TooLarge { size: item.len(), limit });
@@ -81,11 +81,12 @@ async fn accept(
     intake.spend_items(items.len())?;
     let (mut batch, mut accepted) = (Batch::default(), 0);
     for items in items.chunks(METRICS_AT_A_TIME) {
+        turn.go_on().await;
         // No more than that is kept, whatever it takes.
         batch.read_on(items, usize::MAX, read, Measurement::size).await?;
         let measurements = std::mem::take(&mut batch.good);
         accepted += measurements.len();
-        intake.hub.record_all(measurements).await?;
+        turn.wait_for(intake.hub.record_all(measurements)).await?;
     }
     intake.note(batch.brought(body.size(), accepted));
     batch.answer(accepted)
@@ -107,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::intake::RouteOptions;
+    use crate::intake::tests::intake_of_a_hub_apart;
 
     #[tokio::test(start_paused = true)]
     async fn two_pages_are_written_at_once_and_one_more_is_refused_for_now() {
@@ -127,5 +129,24 @@ mod tests {
         drop(first);
         assert_eq!(get().await.status(), 200);
         drop(second);
+    }
+
+    #[tokio::test]
+    async fn metrics_that_wait_for_other_hubs_keep_nobody_from_being_parsed() {
+        let intake = intake_of_a_hub_apart().await;
+        let send = async |body: &'static str| {
+            let request = Request::post("/api/telemetry/metrics")
+                .body(http_body_util::Full::new(bytes::Bytes::from_static(body.as_bytes())))
+                .unwrap();
+            let mut service = warp::service(post(&intake));
+            tower_service::Service::call(&mut service, request).await.unwrap().status()
+        };
+        let good = r#"{"id":"a","type":"gauge","value":1}"#;
+        tokio::select! {
+            biased;
+            status = send(good) => panic!("nobody has taken it: {status}"),
+            status = send(good) => panic!("nobody has taken it: {status}"),
+            status = send("no JSON") => assert_eq!(status, 400),
+        }
     }
 }

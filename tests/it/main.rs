@@ -16,6 +16,7 @@ mod examples;
 mod health;
 mod hostile;
 mod intake;
+mod joined;
 mod jwt;
 mod limits;
 mod load;

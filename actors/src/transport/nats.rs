@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -31,7 +31,7 @@ use crate::event::{Content, EventId, NewEvent};
 use crate::hub::HubMessage;
 use crate::hub_core::HubCore;
 use crate::lock;
-use crate::measurement::Measurement;
+use crate::measurement::{Measurement, MeasurementError};
 use crate::metric_store::Sample;
 use crate::query::Since;
 use crate::stats::Count;
@@ -40,6 +40,7 @@ mod actor;
 mod archive;
 mod connection;
 mod feed;
+mod forwarder;
 mod hub_series;
 mod measurements;
 pub(crate) mod place;
@@ -157,11 +158,15 @@ pub(crate) struct Link {
     others: Mutex<Others>,
     /// The next connection is to be to any server, also to one that could not be reached before.
     leaves_server: AtomicBool,
-    /// The actor has something to look at.
+    /// There is something new of that.
+    offers: Notify,
+    /// Whoever reads the stream has something else to look at.
     wake: Notify,
     readers: Arc<Semaphore>,
     /// What NATS has complained of last, such as a permission that is missing: a question then only goes unanswered.
     complaint: Mutex<Option<(Instant, String)>>,
+    /// The hub, which is told of what is lost; from its start on.
+    core: OnceLock<Weak<HubCore>>,
     counters: LinkCounters,
 }
 
@@ -224,9 +229,11 @@ impl Link {
             pending: Mutex::default(),
             others: Mutex::default(),
             leaves_server: AtomicBool::new(false),
+            offers: Notify::new(),
             wake: Notify::new(),
             readers: Arc::new(Semaphore::new(READERS)),
             complaint: Mutex::default(),
+            core: OnceLock::new(),
             counters: LinkCounters::default(),
         }
     }
@@ -253,6 +260,15 @@ impl Link {
     /// Whether it reads all of the stream.
     fn reads_all(&self) -> bool {
         self.config.services.is_empty()
+    }
+
+    /// How large a message may be, while that is known.
+    fn max_payload(&self) -> Option<usize> {
+        self.status.borrow().session.as_ref().map(|session| session.max_payload)
+    }
+
+    fn hub_core(&self) -> Option<Arc<HubCore>> {
+        self.core.get().and_then(Weak::upgrade)
     }
 
     fn progress(&self) -> Progress {
@@ -330,6 +346,7 @@ impl Broker for NatsBroker {
         hub: &'a ActorRef<HubMessage>,
         core: &'a Arc<HubCore>,
     ) -> BoxFuture<'a, Result<ActorCell, SpawnErr>> {
+        self.0.core.get_or_init(|| Arc::downgrade(core));
         let arguments = (Arc::clone(&self.0), Arc::clone(core));
         async move {
             let spawned =
@@ -348,7 +365,15 @@ impl Broker for NatsBroker {
     }
 
     fn max_event_bytes(&self) -> Option<usize> {
-        self.0.status.borrow().session.as_ref().map(|session| session.max_payload)
+        self.0.max_payload()
+    }
+
+    fn check_event(&self, event: &NewEvent) -> Result<(), IngestError> {
+        self.0.check_event(event.size(), || event)
+    }
+
+    fn check_measurement(&self, measurement: &Measurement) -> Result<(), MeasurementError> {
+        self.0.check_measurement(measurement)
     }
 
     fn has_joined(&self) -> bool {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use metrics::{counter, with_local_recorder};
 use telemetry_hub_actors::{
-    Bucket, Distribution, HubConfig, HubHandle, IngestError, Measurement, MeasurementError,
+    Bucket, Distribution, Fault, HubConfig, HubHandle, IngestError, Measurement, MeasurementError,
     MetricsQuery, Sample, SampleValue, Selection, Shape, Source,
 };
 use tokio::time::Instant;
 
-use crate::harness::{eventually, numbered, numbers, patiently, read_replay, subscribe};
+use crate::harness::{
+    eventually, eventually_stats, numbered, numbers, patiently, read_replay, read_until, subscribe,
+};
 use crate::nats_server::{Server, join};
 
 /// A series on one line: name, attributes and value.
@@ -273,4 +275,27 @@ async fn a_hub_that_is_apart_takes_what_there_is_room_for() {
     let count = r#"hub.metrics.refused{"hub":"a"} 2"#;
     assert!(hub.metrics().iter().map(line).any(|line| line == count));
     assert_eq!(merged(&hub), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn what_is_offered_comes_once_and_in_order_however_often_the_transport_is_killed() {
+    let server = Server::started();
+    let hub = server.joined("a").await;
+    let mut subscription = subscribe(&hub, "").await;
+    for number in 1..=2000 {
+        hub.try_ingest(vec![numbered(number)]).unwrap();
+        if number % 500 == 250 {
+            let before = hub.stats().transport_restarts;
+            hub.inject(Fault::KillTransport).await;
+            eventually_stats(&hub, |stats| stats.transport_restarts == before + 1).await;
+        }
+        tokio::task::yield_now().await;
+    }
+    let said = read_until(&mut subscription, 2000).await;
+    assert_eq!(numbers(&said), (1..=2000).collect::<Vec<_>>());
+    let failed = r#"hub.transport.failed{"hub":"a"} 0"#;
+    assert!(hub.metrics().iter().map(line).any(|line| line == failed));
+    drop(subscription);
+    patiently(hub.shutdown(Duration::from_secs(10))).await.unwrap();
 }

@@ -1,6 +1,6 @@
-//! The actor that owns the connection to NATS: it finds the stream, reads it into the log, and publishes what nobody waits for.
+//! The actor that owns the connection to NATS: it finds the stream, and reads it into the log.
 //!
-//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
+//! Supervision: a *permanent* child of [`Hub`](crate::hub::Hub), and the supervisor of [`Forwarder`] and [`HubSeries`], with which it ends and begins anew. How far the stream has been read stands in the [`Link`], which outlives it: a new
 //! one opens a new connection and goes on there. Unlike the others it waits for something outside, for seconds at most: nobody waits for it.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::Link;
 use super::connection::{self, Reason};
 use super::feed::Feed;
+use super::forwarder::Forwarder;
 use super::hub_series::{HubSeries, HubSeriesArguments};
 use crate::hub_core::HubCore;
 use crate::timer::Timer;
@@ -25,9 +26,6 @@ const PAUSE: std::ops::Range<u64> = 200..600;
 
 /// After how long without the stream another server is tried. The servers may take that long to agree on a new leader.
 const ELSEWHERE_AFTER: Duration = Duration::from_secs(5);
-
-/// How long to wait before what nobody waits for is published again.
-const FORWARD_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) enum NatsMessage {
@@ -46,8 +44,6 @@ pub(super) struct NatsState {
     /// Since when a server has answered that does not find the stream.
     without_stream: Option<Instant>,
     timer: Option<Timer>,
-    /// When what nobody waits for is published again, if it could not be.
-    forward_again: Option<Instant>,
 }
 
 impl Actor for NatsTransport {
@@ -60,16 +56,9 @@ impl Actor for NatsTransport {
         myself: ActorRef<Self::Msg>,
         (link, core): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        Forwarder::spawn_linked(None, Forwarder, Arc::clone(&link), myself.get_cell()).await?;
         myself.cast(NatsMessage::GoOn)?;
-        Ok(NatsState {
-            link,
-            core,
-            client: None,
-            feed: None,
-            without_stream: None,
-            timer: None,
-            forward_again: None,
-        })
+        Ok(NatsState { link, core, client: None, feed: None, without_stream: None, timer: None })
     }
 
     async fn handle(
@@ -97,11 +86,6 @@ impl Actor for NatsTransport {
                 return Ok(());
             }
         }
-        if state.feed.is_some() && state.forward_again.is_none_or(|at| at <= Instant::now()) {
-            let forwarded = state.link.forward().await;
-            // In between, the stream is read.
-            state.forward_again = forwarded.err().map(|_| Instant::now() + FORWARD_PAUSE);
-        }
         myself.cast(NatsMessage::GoOn)?;
         Ok(())
     }
@@ -114,7 +98,7 @@ impl Actor for NatsTransport {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(..) | SupervisionEvent::ActorFailed(..) => {
-                Err("what tells the other hubs of this one has ended".into())
+                Err("what publishes, or tells the other hubs of this one, has ended".into())
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
         }

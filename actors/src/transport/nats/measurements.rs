@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::subject;
-use super::wire::{Message, Packer, TooLarge};
+use super::wire::{Message, Packer, TooLarge, check_form};
 use crate::measurement::{Amount, Bucket, Distribution, Measurement, Shape, Source};
 use crate::value::{Object, SmolStr};
 
@@ -212,6 +212,11 @@ fn named(attributes: &str) -> Object {
     if is_named { serde_json::from_str(attributes).unwrap_or_default() } else { Object::default() }
 }
 
+/// Whether a measurement fits into a message.
+pub(super) fn check(measurement: &Measurement, limit: usize) -> Result<(), TooLarge> {
+    check_form(measurement.size(), || Form::from(measurement), limit)
+}
+
 /// Makes messages of measurements. Those of one subject stay in order.
 pub(super) fn encode<'a>(
     measurements: impl IntoIterator<Item = &'a Measurement>,
@@ -244,6 +249,12 @@ mod tests {
     fn check_round_trip(measurement: &Measurement) {
         let messages = encode([measurement], "t", usize::MAX).unwrap();
         assert_eq!(messages.len(), 1);
+        let size = messages[0].payload.len();
+        assert_eq!(check(measurement, size), Ok(()));
+        let too_large = check(measurement, size - 1);
+        assert_eq!(too_large, Err(TooLarge { bytes: size, limit: size - 1 }));
+        // So what is not measured is small enough.
+        assert!(size <= 6 * measurement.size());
         let read = decode(&messages[0].payload).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", [measurement]));
     }

@@ -11,12 +11,14 @@ use rand::{random, random_range};
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::subject::{self, Carries};
 use super::wire::{self, Message, TooLarge};
 use super::{Link, Progress, Session, measurements};
 use crate::error::IngestError;
 use crate::event::{Content, NewEvent};
+use crate::hub_core::EVENTS_DROPPED;
 use crate::lock;
-use crate::measurement::Measurement;
+use crate::measurement::{Measurement, MeasurementError};
 
 /// How long to wait for an acknowledgement before the message is published again.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
@@ -26,9 +28,6 @@ const PAUSE: std::ops::Range<u64> = 50..250;
 
 /// How many events that nobody waits for are published at once.
 const OFFERED_AT_ONCE: usize = 1000;
-
-/// For how long what nobody waits for is published before the stream is read again.
-const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What became of publishing a message once.
 enum Outcome {
@@ -49,6 +48,23 @@ pub(super) struct Pending {
 impl Pending {
     fn new(message: Message, room: usize) -> Self {
         Self { message, id: new_id(), room }
+    }
+}
+
+/// What will not be published.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    events: u64,
+    measurements: u64,
+}
+
+impl Lost {
+    const MEASUREMENT: Self = Self { events: 0, measurements: 1 };
+
+    /// Events of which subscribers can be told: not what would have told them of others, lest that never end.
+    fn events<'a>(events: impl IntoIterator<Item = &'a NewEvent>) -> Self {
+        let told = |event: &&NewEvent| event.kind.as_deref() != Some(EVENTS_DROPPED);
+        Self { events: events.into_iter().filter(told).count() as u64, measurements: 0 }
     }
 }
 
@@ -101,13 +117,36 @@ impl Link {
         room.map_err(|_| IngestError::QueueFull)?.map_err(|_| IngestError::ShuttingDown)
     }
 
-    /// Takes events that nobody waits for, if there is room.
+    /// Fails if an event of this size has no room in a message.
+    pub(super) fn check_event<'a>(
+        &self,
+        size: usize,
+        event: impl FnOnce() -> &'a NewEvent,
+    ) -> Result<(), IngestError> {
+        let limit = self.max_payload().unwrap_or(usize::MAX);
+        Ok(wire::check(size, event, limit)?)
+    }
+
+    /// Fails if a measurement has no room in a message.
+    pub(super) fn check_measurement(
+        &self,
+        measurement: &Measurement,
+    ) -> Result<(), MeasurementError> {
+        let limit = self.max_payload().unwrap_or(usize::MAX);
+        measurements::check(measurement, limit)
+            .map_err(|TooLarge { bytes, limit }| MeasurementError::TooLarge { bytes, limit })
+    }
+
+    /// Takes events that nobody waits for, if each fits into a message and there is room.
     pub(super) fn offer(&self, events: Vec<(Content, usize)>) -> Result<(), IngestError> {
+        for (content, size) in &events {
+            self.check_event(*size, || content.get())?;
+        }
         let bytes: usize = events.iter().map(|(_, size)| size).sum();
         let permits = u32::try_from(bytes).map_err(|_| IngestError::QueueFull)?;
         self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
         lock(&self.offered).extend(events);
-        self.wake.notify_one();
+        self.offers.notify_one();
         Ok(())
     }
 
@@ -117,30 +156,42 @@ impl Link {
         let permits = u32::try_from(size).map_err(|_| IngestError::QueueFull)?;
         self.room.try_acquire_many(permits).map_err(|_| IngestError::QueueFull)?.forget();
         lock(&self.offered_measurements).push_back((measurement, size));
-        self.wake.notify_one();
+        self.offers.notify_one();
         Ok(())
     }
 
-    /// Publishes what was offered, for a moment. What the stream has not acknowledged stays, under the id that it has been given: for as long as the
-    /// stream knows ids again (its duplicate window), it is there once, whoever publishes it again.
-    pub(super) async fn forward(&self) -> Result<(), IngestError> {
-        if !self.has_offers() {
-            return Ok(());
+    /// Publishes a message of what was offered, once there is any and the stream can be reached. What the stream has not acknowledged stays,
+    /// under the id that it has been given: for as long as the stream knows ids again (its duplicate window), it is there once, whoever
+    /// publishes it again.
+    pub(super) async fn forward(&self) {
+        while !self.has_offers() {
+            self.offers.notified().await;
         }
-        let deadline = Instant::now() + FORWARDED_WITHIN;
-        // Not waited for: whoever forwards is the one who finds the stream.
-        let session = self.status.borrow().session.clone().ok_or(IngestError::Unavailable)?;
-        while let Some(Pending { message, id, room }) = self.next_pending(session.max_payload) {
-            match self.publish_under(&id, &message, deadline).await {
-                Ok(()) => {}
-                // Nothing will make it smaller.
-                Err(error @ IngestError::EventTooLarge { .. }) => self.give_up(&error),
-                Err(error) => return Err(error),
+        let mut status = self.status.subscribe();
+        status.wait_for(|status| status.session.is_some()).await.ok();
+        let Some(max_payload) = self.max_payload() else { return };
+        let Some(Pending { message, id, .. }) = self.next_pending(max_payload) else { return };
+        let deadline = Instant::now() + self.config.patience.max(ACKNOWLEDGED_WITHIN);
+        match self.publish_under(&id, &message, deadline).await {
+            Ok(()) => {}
+            // Nothing will make it smaller.
+            Err(error @ IngestError::EventTooLarge { .. }) => {
+                self.give_up(&error, self.lost_with(&message));
             }
-            lock(&self.pending).pop_front();
+            // It is still the oldest.
+            Err(_) => return,
+        }
+        self.let_go(&id);
+    }
+
+    /// Forgets the oldest message, unless another one has done that: who was to publish it before may have ended a moment too late.
+    fn let_go(&self, id: &str) {
+        let mut pending = lock(&self.pending);
+        if pending.front().is_some_and(|pending| pending.id == id)
+            && let Some(Pending { room, .. }) = pending.pop_front()
+        {
             self.room.add_permits(room);
         }
-        Ok(())
     }
 
     fn has_offers(&self) -> bool {
@@ -172,8 +223,9 @@ impl Link {
             |events: &[Content]| wire::encode(events.iter().map(Content::get), prefix, max_payload);
         let of_measurements =
             |measured: &[Measurement]| measurements::encode(measured, prefix, max_payload);
-        let mut messages = self.encode_some(&events, of_events);
-        messages.extend(self.encode_some(&measured, of_measurements));
+        let mut messages =
+            self.encode_some(&events, of_events, |event| Lost::events([event.get()]));
+        messages.extend(self.encode_some(&measured, of_measurements, |_| Lost::MEASUREMENT));
         (messages, events_room + measured_room)
     }
 
@@ -181,19 +233,39 @@ impl Link {
         &self,
         items: &[T],
         encode: impl Fn(&[T]) -> Result<Vec<Message>, TooLarge>,
+        lost: impl Fn(&T) -> Lost,
     ) -> Vec<Message> {
         encode(items).unwrap_or_else(|_| {
             // The others are small enough.
-            let alone = items.chunks(1).map(encode);
-            let kept = alone
-                .filter_map(|message| message.map_err(|error| self.give_up(&error.into())).ok());
+            let alone = items.iter().map(|item| (item, encode(std::slice::from_ref(item))));
+            let kept = alone.filter_map(|(item, message)| {
+                message.map_err(|error| self.give_up(&error.into(), lost(item))).ok()
+            });
             kept.flatten().collect()
         })
     }
 
-    fn give_up(&self, error: &IngestError) {
+    /// What is lost with a message.
+    fn lost_with(&self, message: &Message) -> Lost {
+        match subject::carries(&self.config.prefix, &message.subject) {
+            Carries::Events => Lost::events(&wire::decode(&message.payload).unwrap_or_default()),
+            Carries::Measurements | Carries::HubSeries => {
+                Lost { events: 0, measurements: message.events as u64 }
+            }
+        }
+    }
+
+    /// Counts what was taken and is too large for a message after all, as how large one may be was not known then, or has changed; and
+    /// sees to it that the subscribers are told.
+    fn give_up(&self, error: &IngestError, lost: Lost) {
         self.counters.failed.add(1);
         tracing::warn!(%error, "something that nobody waits for is not published");
+        if let Some(core) = self.hub_core() {
+            core.counters.measurements_refused.add(lost.measurements);
+            if lost.events > 0 {
+                core.lose_events(lost.events);
+            }
+        }
     }
 
     /// Resolves once nothing is on its way to the stream, and what was published has been read; or at once while the stream cannot be
@@ -208,12 +280,25 @@ impl Link {
 
     /// What was offered and has not been published goes with the hub: nobody will send it again.
     fn count_left(&self) {
-        let messages: usize =
-            lock(&self.pending).iter().map(|pending| pending.message.events).sum();
-        let left = messages + lock(&self.offered).len() + lock(&self.offered_measurements).len();
-        if left > 0 {
-            self.counters.failed.add(left as u64);
-            tracing::warn!(left, "lost at the end: the stream cannot be reached");
+        let mut lost = Lost {
+            events: lock(&self.offered).len() as u64,
+            measurements: lock(&self.offered_measurements).len() as u64,
+        };
+        for pending in lock(&self.pending).iter() {
+            let Lost { events, measurements } = self.lost_with(&pending.message);
+            lost.events += events;
+            lost.measurements += measurements;
+        }
+        let left = lost.events + lost.measurements;
+        if left == 0 {
+            return;
+        }
+        self.counters.failed.add(left);
+        tracing::warn!(left, "lost at the end: the stream cannot be reached");
+        if let Some(core) = self.hub_core() {
+            // Nobody can be told any more: that would have to be published as well.
+            core.counters.dropped.add(lost.events);
+            core.counters.measurements_refused.add(lost.measurements);
         }
     }
 
@@ -326,3 +411,6 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

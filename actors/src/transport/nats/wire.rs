@@ -5,6 +5,7 @@
 //! say: then it is when the stream took the message.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
@@ -15,6 +16,12 @@ use crate::event::{CreatedAt, Data, NewEvent, Signal};
 use crate::level::Level;
 use crate::transport::nats::place::Place;
 use crate::value::{Object, SmolStr};
+
+/// So many times as large as in memory something may become as JSON: a control character is one byte there, and here six (`\u001b`).
+const MOST_GROWTH: usize = 6;
+
+/// What stands around the items of a message.
+const BRACKETS: usize = "[]".len();
 
 /// A message to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +131,44 @@ impl TryFrom<Incoming<'_>> for NewEvent {
     }
 }
 
+/// Whether an event of this size fits into a message.
+pub(super) fn check<'a>(
+    size: usize,
+    event: impl FnOnce() -> &'a NewEvent,
+    limit: usize,
+) -> Result<(), TooLarge> {
+    check_form(size, || Outgoing::from(event()), limit)
+}
+
+/// Whether something of this size, about which it takes in memory, fits into a message by itself. What does so in any case is not measured.
+pub(super) fn check_form<T: Serialize>(
+    size: usize,
+    form: impl FnOnce() -> T,
+    limit: usize,
+) -> Result<(), TooLarge> {
+    if size.saturating_mul(MOST_GROWTH) <= limit {
+        return Ok(());
+    }
+    let mut measured = Measured(BRACKETS);
+    serde_json::to_writer(&mut measured, &form()).expect("its form is always valid JSON");
+    let Measured(bytes) = measured;
+    if bytes > limit { Err(TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+/// Counts what is written, and keeps none of it.
+struct Measured(usize);
+
+impl Write for Measured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Makes messages of events. Those of one subject stay in order.
 pub(super) fn encode<'a>(
     events: impl IntoIterator<Item = &'a NewEvent>,
@@ -162,7 +207,7 @@ impl Packer {
     pub(super) fn add(&mut self, subject: String, form: &impl Serialize) -> Result<(), TooLarge> {
         self.json.clear();
         serde_json::to_writer(&mut self.json, form).expect("its form is always valid JSON");
-        let (bytes, limit) = (self.json.len() + "[]".len(), self.limit);
+        let (bytes, limit) = (self.json.len() + BRACKETS, self.limit);
         if bytes > limit {
             return Err(TooLarge { bytes, limit });
         }
@@ -266,6 +311,8 @@ mod tests {
                 data: members.into_iter().map(|(key, value)| (key.into(), value.into())).collect::<Object>().into(),
                 kind, text, trace_id, span_id, parent_span_id,
             };
+            let message = encode([&event], "t", usize::MAX).unwrap();
+            prop_assert!(message[0].payload.len() <= MOST_GROWTH * event.size());
             prop_assert_eq!(round_trip(&event), event);
         }
     }
@@ -292,5 +339,24 @@ mod tests {
             [("t.log.x", numbers(&[1, 3])), ("t.log.x", numbers(&[4])), ("t.log.y", numbers(&[2])),]
         );
         assert_eq!(encode(&events, "t", size - 1), Err(TooLarge { bytes: size, limit: size - 1 }));
+    }
+
+    #[test]
+    fn what_a_message_has_no_room_for_is_found_before_it_is_made() {
+        let escapes =
+            NewEvent::new("a").text(&"\u{1b}".repeat(1000)).with("k", "\u{1}".repeat(500));
+        let small = NewEvent::new("a");
+        for event in [escapes, small] {
+            let size = encode([&event], "t", usize::MAX).unwrap()[0].payload.len();
+            assert!(size <= MOST_GROWTH * event.size());
+            let check = |limit| check(event.size(), || &event, limit);
+            assert_eq!(check(size), Ok(()));
+            assert_eq!(check(MOST_GROWTH * event.size()), Ok(()));
+            let too_large = Err(TooLarge { bytes: size, limit: size - 1 });
+            assert_eq!(
+                (check(size - 1), encode([&event], "t", size - 1).map(drop)),
+                (too_large, too_large)
+            );
+        }
     }
 }
