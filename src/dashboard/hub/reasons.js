@@ -22,7 +22,7 @@ const REASONS = {
   ],
   'hub.events.dropped': [
     'Own events lost',
-    'Log events of the program that embeds the hub, for which there was no room. Nobody sends them again.',
+    'Log events of the program that embeds the hub, for which there was no room, here or in a message to the other hubs. Nobody sends them again.',
   ],
   'hub.subscribers.refused': ['Streams refused', 'No place for another subscriber, in all (max_subscribers) or for one client.'],
   'hub.subscribers.over_limit': ['Too many streams of one', 'A token or an address had as many streams as one may have.'],
