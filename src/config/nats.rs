@@ -120,46 +120,57 @@ fn given(file: impl AsRef<Path>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use figment::Jail;
     use serde_json::json;
 
     use super::*;
 
     const HERE: SocketAddr = super::super::DEFAULT_LISTEN;
 
+    // Nothing else may put settings into the environment meanwhile.
     #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own")]
     fn a_hub_is_alone_unless_it_is_told_of_servers() {
-        let alone = Settings::load(None, &json!({})).unwrap();
-        assert!(alone.nats(HERE).is_none());
-        let servers = json!(["nats://a:4222, tls://b:4223", "c"]);
-        let joined = Settings::load(None, &json!({"nats": servers})).unwrap().nats(HERE).unwrap();
-        assert_eq!(joined.servers, ["nats://a:4222", "tls://b:4223", "c"]);
-        assert!(joined.hub_name.ends_with(":8787") && joined.hub_name.len() > 5);
-        let defaults = NatsConfig {
-            servers: joined.servers.clone(),
-            hub_name: joined.hub_name.clone(),
-            ..NatsConfig::default()
-        };
-        assert_eq!(format!("{joined:?}"), format!("{defaults:?}"));
+        Jail::expect_with(|_| {
+            let alone = Settings::load(None, &json!({})).unwrap();
+            assert!(alone.nats(HERE).is_none());
+            let servers = json!(["nats://a:4222, tls://b:4223", "c"]);
+            let joined = Settings::load(None, &json!({"nats": servers})).unwrap();
+            let joined = joined.nats(HERE).unwrap();
+            assert_eq!(joined.servers, ["nats://a:4222", "tls://b:4223", "c"]);
+            assert!(joined.hub_name.ends_with(":8787") && joined.hub_name.len() > 5);
+            let defaults = NatsConfig {
+                servers: joined.servers.clone(),
+                hub_name: joined.hub_name.clone(),
+                ..NatsConfig::default()
+            };
+            assert_eq!(format!("{joined:?}"), format!("{defaults:?}"));
+            Ok(())
+        });
     }
 
     #[test]
+    #[expect(clippy::result_large_err, reason = "figment's own")]
     fn what_cannot_be_is_refused_by_name_and_without_a_password() {
-        for (settings, name) in [
-            (json!({"nats": ["http://me:s3cret@x"]}), "nats"),
-            (json!({"nats_prefix": "a..b"}), "nats_prefix"),
-            (json!({"nats_prefix": "a.>"}), "nats_prefix"),
-            (json!({"nats_stream": "a.b"}), "nats_stream"),
-            (json!({"nats_replicas": 0}), "nats_replicas"),
-            (json!({"nats_storage": "tape"}), "nats_storage"),
-            (json!({"nats_credentials": "a", "nats_nkey": "b"}), "nats_nkey"),
-            (json!({"nats_client_key": "a"}), "nats_client_certificate"),
-            (json!({"nats_patience": "0s"}), "nats_patience"),
-            (json!({"nats_patience": "61s"}), "nats_patience"),
-            (json!({"nats_max_age": "60s"}), "nats_max_age"),
-            (json!({"nats_max_bytes": "0"}), "nats_max_bytes"),
-        ] {
-            let error = Settings::load(None, &settings).unwrap_err().to_string();
-            assert!(error.contains(name) && !error.contains("s3cret"), "{settings}: {error}");
-        }
+        Jail::expect_with(|_| {
+            for (settings, name) in [
+                (json!({"nats": ["http://me:s3cret@x"]}), "nats"),
+                (json!({"nats_prefix": "a..b"}), "nats_prefix"),
+                (json!({"nats_prefix": "a.>"}), "nats_prefix"),
+                (json!({"nats_stream": "a.b"}), "nats_stream"),
+                (json!({"nats_replicas": 0}), "nats_replicas"),
+                (json!({"nats_storage": "tape"}), "nats_storage"),
+                (json!({"nats_credentials": "a", "nats_nkey": "b"}), "nats_nkey"),
+                (json!({"nats_client_key": "a"}), "nats_client_certificate"),
+                (json!({"nats_patience": "0s"}), "nats_patience"),
+                (json!({"nats_patience": "61s"}), "nats_patience"),
+                (json!({"nats_max_age": "60s"}), "nats_max_age"),
+                (json!({"nats_max_bytes": "0"}), "nats_max_bytes"),
+            ] {
+                let error = Settings::load(None, &settings).unwrap_err().to_string();
+                assert!(error.contains(name) && !error.contains("s3cret"), "{settings}: {error}");
+            }
+            Ok(())
+        });
     }
 }
