@@ -2,12 +2,19 @@
 
 use telemetry_hub_actors::{HubConfig, HubHandle, NewEvent, Subscription};
 
-use crate::harness::{Said, ids, numbered, numbers, patiently, read_replay, read_until, subscribe};
+use crate::harness::{
+    Said, eventually, ids, numbered, numbers, patiently, read_replay, read_until, subscribe,
+};
 use crate::nats_server::{Server, join};
 
 /// A log with room for little.
 fn forgetful() -> HubConfig {
-    HubConfig { replay_bytes: 20_000, batch_bytes: 2_000, ..HubConfig::default() }
+    HubConfig {
+        replay_bytes: 20_000,
+        batch_bytes: 2_000,
+        subscriber_queue_bytes: 10_000,
+        ..HubConfig::default()
+    }
 }
 
 fn of_service(service: &str, number: u64) -> NewEvent {
@@ -57,6 +64,36 @@ async fn a_service_that_has_been_quiet_is_found_in_the_stream() {
     assert_eq!(replayed(subscribe(&nightly, "since=1h").await).await, [1, 2]);
     let first = subscribe(&nightly, "since=1h&replay=1").await;
     assert_eq!(replayed(first).await, [2]);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn what_the_stream_discards_while_a_hub_of_one_service_reads_it_is_told() {
+    let server = Server::started();
+    let mut nats = server.nats("all");
+    nats.max_bytes = 1_000_000;
+    let all = HubHandle::start_joined(forgetful(), nats).await.unwrap();
+    join(&all).await;
+    // More than two pages of the stream.
+    for number in 0..1_200 {
+        publish(&all, vec![of_service("nightly", number)]).await;
+    }
+    let nightly = of_one_service(&server, "nightly").await;
+    let mut slow = subscribe(&nightly, "since=1h").await;
+    eventually(|| slow.stats(), |stats| stats.queued > 0).await;
+    let large = |number| of_service("shop", number).text(&"x".repeat(10_000));
+    for _ in 0..30 {
+        publish(&all, (0..10).map(large).collect()).await;
+    }
+    let said = read_replay(&mut slow).await;
+    let gap = said.iter().position(|said| matches!(said, Said::Gap(_))).unwrap();
+    let (before, after) = (numbers(&said[..gap]), numbers(&said[gap + 1..]));
+    let count = before.len() as u64;
+    assert_eq!(before, (0..count).collect::<Vec<_>>());
+    // What its own log still has.
+    assert!(after.first().is_some_and(|first| *first > count), "{after:?}");
+    assert!(after.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{after:?}");
+    assert_eq!(after.last(), Some(&1_199));
 }
 
 #[tokio::test]

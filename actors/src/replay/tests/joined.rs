@@ -244,8 +244,13 @@ impl Scene {
     /// The hub begins to read behind the first `skipped` messages.
     fn new(is_whole: bool, skipped: u64, room: usize) -> Self {
         let stream = Stream::new(is_whole, skipped);
-        let config =
-            HubConfig { replay_bytes: room * SIZE, batch_bytes: 2 * SIZE, ..HubConfig::default() };
+        let config = HubConfig {
+            replay_bytes: room * SIZE,
+            batch_bytes: 2 * SIZE,
+            // Nobody reads while these replays go on.
+            subscriber_queue_bytes: 1 << 30,
+            ..HubConfig::default()
+        };
         let transport = Transport::Broker(Arc::new(Joined(Arc::clone(&stream))));
         Self { core: HubCore::joined(config, transport), stream }
     }
@@ -448,6 +453,18 @@ fn the_last_ones_are_found_with_those_that_follow_them() {
     // By the id of the one that they follow.
     let replayed = scene.replay(&format!("type=a&since={}", all[0].id), || {});
     assert_eq!((replayed.gaps, replayed.ids), (0, ids(&all[1..3])));
+}
+
+#[test]
+fn of_a_stream_so_many_of_the_last_are_found_and_no_more() {
+    let scene = Scene::new(true, 0, 4);
+    let message = [A; 1_000];
+    (0..MOST_OF_STREAM / message.len() + 2).for_each(|_| scene.publish(&message));
+    scene.read();
+    let wished = MOST_OF_STREAM + 500;
+    let replayed = scene.replay(&format!("since=2020-01-01T00:00:00Z&replay={wished}"), || {});
+    assert_eq!((replayed.gaps, replayed.ids.len()), (0, MOST_OF_STREAM));
+    assert_eq!(replayed.ids, ids(&scene.all()[2 * message.len()..]));
 }
 
 #[test]
