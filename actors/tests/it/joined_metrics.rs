@@ -299,3 +299,35 @@ async fn what_is_offered_comes_once_and_in_order_however_often_the_transport_is_
     drop(subscription);
     patiently(hub.shutdown(Duration::from_secs(10))).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn what_is_read_again_comes_once_though_half_of_it_had_been_taken() {
+    const MESSAGES: u64 = 30;
+    const EVENTS: u64 = 100;
+    let server = Server::started();
+    let sender = server.joined("a").await;
+    // A message fills the queue many times over: whoever reads it is mostly in the middle of one.
+    let (ingest_queue_bytes, linger) = (1_000, Duration::ZERO);
+    let config = HubConfig { ingest_queue_bytes, linger, ..HubConfig::default() };
+    let hub = server.hub_with("b", config).await;
+    join(&hub).await;
+    let mut subscription = subscribe(&hub, "").await;
+    let publish = async {
+        for first in (0..MESSAGES).map(|message| message * EVENTS) {
+            let events = (first..first + EVENTS).map(numbered).collect();
+            patiently(sender.ingest(events)).await.unwrap();
+        }
+    };
+    let kill = async {
+        for restarts in 1..=4 {
+            let received = hub.stats().delivered;
+            eventually_stats(&hub, |stats| stats.delivered > received + 50).await;
+            hub.inject(Fault::KillTransport).await;
+            eventually_stats(&hub, |stats| stats.transport_restarts == restarts).await;
+        }
+    };
+    let last = MESSAGES * EVENTS - 1;
+    let (said, (), ()) = tokio::join!(read_until(&mut subscription, last), publish, kill);
+    assert_eq!(numbers(&said), (0..=last).collect::<Vec<_>>());
+}
