@@ -151,7 +151,14 @@ impl EventLog {
         }
     }
 
-    /// The last event that has come.
+    /// An id that no event has: all that comes from now on comes after it, and all that is here before it.
+    pub(crate) fn mark(&self, now: Timestamp) -> EventId {
+        let mut state = lock(&self.state);
+        state.last_id = state.ids.next(now);
+        state.last_id
+    }
+
+    /// The last event that has come, or the last mark.
     pub(crate) fn last_id(&self) -> EventId {
         lock(&self.state).last_id
     }
@@ -161,15 +168,19 @@ impl EventLog {
         lock(&self.state).complete_from()
     }
 
-    /// The id of the event with this offset, if it is here.
-    pub(crate) fn id_at(&self, offset: u64) -> Option<EventId> {
+    /// The last event up to this offset, or what the log begins after, and the event that comes next.
+    pub(crate) fn around(&self, offset: u64) -> (EventId, Option<EventId>) {
         let mut state = lock(&self.state);
         state.seal();
-        let last_offset = |batch: &EventBatch| batch.events.last().map(|event| event.offset);
-        let index = state.batches.partition_point(|batch| last_offset(batch) < Some(offset));
-        let events = &state.batches.get(index)?.events;
-        let index = events.binary_search_by_key(&offset, |event| event.offset).ok()?;
-        Some(events[index].id)
+        let begins_after = |batch: &Arc<EventBatch>| batch.events[0].offset > offset;
+        let index = state.batches.partition_point(|batch| !begins_after(batch));
+        let after = state.batches.get(index).map(|batch| batch.events[0].id);
+        let Some(batch) = index.checked_sub(1).and_then(|index| state.batches.get(index)) else {
+            return (state.complete_from(), after);
+        };
+        let events = &batch.events;
+        let index = events.partition_point(|event| event.offset <= offset);
+        (events[index - 1].id, events.get(index).map(|event| event.id).or(after))
     }
 
     /// The oldest batch that the collector has still to route. Closes the open batch.

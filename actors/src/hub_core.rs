@@ -19,10 +19,11 @@ pub(crate) use self::credit::{Credit, CreditNote};
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
 use crate::error::IngestError;
-use crate::event::{Content, NewEvent};
+use crate::event::{Content, EventId, NewEvent};
 #[cfg(feature = "nats")]
 use crate::event_log::Arrival;
 use crate::event_log::EventLog;
+use crate::filter::Filter;
 use crate::filter_group::FilterGroups;
 #[cfg(feature = "tracing")]
 use crate::layer::Record;
@@ -115,6 +116,16 @@ impl HubCore {
         match &self.transport {
             Transport::Local => None,
             Transport::Broker(broker) => Some(broker),
+        }
+    }
+
+    /// An id that no event has, for who comes with this filter: all that comes into the log from now on comes after it.
+    pub(crate) fn mark(&self, filter: &Filter) -> Option<EventId> {
+        match &self.transport {
+            Transport::Local => Some(self.log.mark(self.config.clock.now())),
+            // It has the time of the last event, which may be another's.
+            Transport::Broker(_) if filter.is_limited() => None,
+            Transport::Broker(broker) => broker.mark(),
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Item {
     Gap(Gap),
     CaughtUp {
         replayed: u64,
+        /// Where it came to.
+        place: Option<EventId>,
     },
     /// Nothing has been said for so long.
     Ping(Duration),
@@ -500,7 +502,9 @@ mod tests {
                     number(gap.to)
                 )
             }
-            Poll::Ready(Some(Item::CaughtUp { replayed })) => format!("caught up {replayed}"),
+            Poll::Ready(Some(Item::CaughtUp { replayed, place: _ })) => {
+                format!("caught up {replayed}")
+            }
             Poll::Ready(Some(Item::Ping(_))) => "ping".to_owned(),
             Poll::Ready(Some(Item::Bye(bye))) => format!("bye {:?}", bye.reason),
         }
@@ -569,7 +573,7 @@ mod tests {
     async fn client_for_whom_nothing_was_queued_is_not_stalled() {
         let outbox = outbox(10);
         tokio::time::advance(Duration::from_secs(30)).await;
-        outbox.push(Item::CaughtUp { replayed: 0 });
+        outbox.push(Item::CaughtUp { replayed: 0, place: None });
         outbox.offer(matches(1, 1));
         assert_eq!(outbox.offer(matches(2, 1)), Offer::Missed);
         assert_eq!(outbox.look(Instant::now()), Health::Good);
@@ -621,7 +625,7 @@ mod tests {
         outbox.set_replaying(true);
         check(7000, StreamState::Replaying, 0, 0);
         // What comes first is no event, and the ids here are of the beginning of time.
-        outbox.push(Item::CaughtUp { replayed: 0 });
+        outbox.push(Item::CaughtUp { replayed: 0, place: None });
         outbox.offer(matches(1, 2));
         outbox.set_replaying(false);
         check(7000, StreamState::Live, 20, 7000);

@@ -122,7 +122,7 @@ impl Replayer {
                 Follow::Span | Follow::Trace => LOOK_BACK_BYTES,
             },
             ended_at: None,
-            asked: since.and_then(|since| match since {
+            asked: replay.since.and_then(|since| match since {
                 Since::Event(id) => Some(id),
                 Since::Time(_) | Since::Ago(_) => None,
             }),
@@ -200,6 +200,7 @@ impl Replayer {
         }
         let mut members = group.members();
         let _watch = group.watch();
+        let mark = core.mark(group.filter());
         let page = core.log.read(self.position, PAGE_BYTES);
         if !page.is_last || self.must_go_back(core, &page, self.after) {
             return Step::Again;
@@ -209,9 +210,18 @@ impl Replayer {
         }
         self.send_page(page, core, group, outbox);
         group.adopt(&self.follow);
-        outbox.push(Item::CaughtUp { replayed: self.replayed });
+        // Something may have come since the mark was made, and been sent: then that is where the client is.
+        let place = mark.filter(|mark| self.has_come_no_further(core, *mark));
+        outbox.push(Item::CaughtUp { replayed: self.replayed, place });
         join(&mut members, self.position);
         Step::Done
+    }
+
+    fn has_come_no_further(&self, core: &HubCore, mark: EventId) -> bool {
+        match core.broker() {
+            None => self.after <= mark,
+            Some(broker) => broker.number(self.after) <= broker.number(mark),
+        }
     }
 
     /// Whether something that the log has evicted is still to be had elsewhere. Then that comes next.
@@ -388,11 +398,17 @@ impl Replayer {
     }
 }
 
-/// The log's own id of an event that another hub may know by a slightly different one.
+/// The log's own id of an event that another hub may know by a slightly different one; of a mark, that of the last event before it.
 fn own_id(core: &HubCore, id: EventId) -> EventId {
     let own = number(core, id).and_then(|offset| {
+        let (own, next) = core.log.around(offset);
         // A stream that was made anew gives the same numbers again.
-        core.log.id_at(offset).filter(|own| number(core, *own) == Some(offset))
+        let own_number = number(core, own)?;
+        let is_between = || {
+            let is_later = |next| number(core, next).is_some_and(|next| next > offset);
+            own_number < offset && next.is_none_or(is_later) && has_read(core, id)
+        };
+        (own_number == offset || is_between()).then_some(own)
     });
     own.unwrap_or(id)
 }

@@ -73,9 +73,9 @@ pub(crate) fn retry(delay: Duration) -> Bytes {
     format!("retry: {}\n\n", delay.as_millis()).into()
 }
 
-/// Shows that the stream is alive.
-pub(crate) fn ping(interval: Duration) -> Bytes {
-    format!("event: ping\ndata: {{\"interval\":{}}}\n\n", interval.as_millis()).into()
+/// Shows that the stream is alive. Of one that begins, it has the id of a place, by which a client can come back before it has had an event.
+pub(crate) fn ping(interval: Duration, place: Option<EventId>) -> Bytes {
+    frame("ping", place, 32, &Ping { interval })
 }
 
 /// Events, in the order given. The id is that of the last one.
@@ -95,9 +95,9 @@ pub(crate) fn gap(gap: &Gap) -> Bytes {
     frame("gap", id, 256, gap)
 }
 
-/// The end of a replay.
-pub(crate) fn caught_up(replayed: u64) -> Bytes {
-    format!("event: caught-up\ndata: {{\"replayed\":{replayed}}}\n\n").into()
+/// The end of a replay, with the id of the place to which it came.
+pub(crate) fn caught_up(replayed: u64, place: Option<EventId>) -> Bytes {
+    frame("caught-up", place, 32, &CaughtUp { replayed })
 }
 
 /// The end of the stream.
@@ -108,6 +108,17 @@ pub(crate) fn bye(bye: &Bye) -> Bytes {
 /// Metrics.
 pub fn metrics(samples: &[Sample]) -> Bytes {
     frame("metrics", None, 128 * samples.len(), samples)
+}
+
+#[derive(Serialize)]
+struct Ping {
+    #[serde(serialize_with = "milliseconds")]
+    interval: Duration,
+}
+
+#[derive(Serialize)]
+struct CaughtUp {
+    replayed: u64,
 }
 
 /// Shared events as a JSON array.
@@ -154,8 +165,16 @@ mod tests {
     fn frames_to_the_letter() {
         let id: EventId = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000".parse().unwrap();
         check(&retry(Duration::from_secs(3)), "retry: 3000\n\n");
-        check(&ping(Duration::from_secs(15)), "event: ping\ndata: {\"interval\":15000}\n\n");
-        check(&caught_up(7), "event: caught-up\ndata: {\"replayed\":7}\n\n");
+        check(&ping(Duration::from_secs(15), None), "event: ping\ndata: {\"interval\":15000}\n\n");
+        check(
+            &ping(Duration::from_secs(15), Some(id)),
+            "event: ping\nid: 0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000\ndata: {\"interval\":15000}\n\n",
+        );
+        check(&caught_up(7, None), "event: caught-up\ndata: {\"replayed\":7}\n\n");
+        check(
+            &caught_up(0, Some(id)),
+            "event: caught-up\nid: 0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000\ndata: {\"replayed\":0}\n\n",
+        );
         check(
             &bye(&Bye { reason: ByeReason::Shutdown, retry: Duration::from_millis(2500) }),
             "event: bye\ndata: {\"reason\":\"shutdown\",\"retry\":2500}\n\n",

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use ractor::ActorRef;
 
 use crate::config::HubConfig;
-use crate::event::Event;
+use crate::event::{Event, EventId};
 use crate::metric_store::Sample;
 use crate::metrics_slot::{MetricsSlot, Taken};
 use crate::metrics_subscriber::MetricsSubscriberMessage;
@@ -49,9 +49,10 @@ impl Subscription {
     pub(crate) fn new(
         outbox: Arc<Outbox>,
         subscriber: ActorRef<SubscriberMessage>,
+        place: Option<EventId>,
         config: &HubConfig,
     ) -> Self {
-        let opening = Opening::new(config).with_ping();
+        let opening = Opening { place, ..Opening::new(config).with_ping() };
         Self { outbox, subscriber, opening }
     }
 
@@ -61,7 +62,7 @@ impl Subscription {
             return Some(match std::future::poll_fn(|context| self.poll_item(context)).await? {
                 Item::Events(matches) => Delivered::Events(matches.events.clone()),
                 Item::Gap(gap) => Delivered::Gap(gap),
-                Item::CaughtUp { replayed } => Delivered::CaughtUp { replayed },
+                Item::CaughtUp { replayed, place: _ } => Delivered::CaughtUp { replayed },
                 Item::Ping(_) => continue,
                 Item::Bye(bye) => Delivered::Bye(bye),
             });
@@ -105,8 +106,8 @@ impl Stream for Subscription {
             item.map(|item| match item {
                 Item::Events(matches) => matches.frame(),
                 Item::Gap(gap) => sse::gap(&gap),
-                Item::CaughtUp { replayed } => sse::caught_up(replayed),
-                Item::Ping(interval) => sse::ping(interval),
+                Item::CaughtUp { replayed, place } => sse::caught_up(replayed, place),
+                Item::Ping(interval) => sse::ping(interval, None),
                 Item::Bye(bye) => sse::bye(&bye),
             })
         })
@@ -177,7 +178,7 @@ impl Stream for MetricsSubscription {
         self.slot.poll_next(context).map(|taken| {
             taken.map(|taken| match taken {
                 Taken::Frame(frame) => frame.encoded(),
-                Taken::Ping(interval) => sse::ping(interval),
+                Taken::Ping(interval) => sse::ping(interval, None),
                 Taken::Bye(bye) => sse::bye(&bye),
             })
         })
@@ -218,11 +219,14 @@ struct Opening {
     retry: Option<Duration>,
     ping: Option<Duration>,
     ping_interval: Duration,
+    /// Where the stream begins.
+    place: Option<EventId>,
 }
 
 impl Opening {
     fn new(config: &HubConfig) -> Self {
-        Self { retry: Some(config.retry), ping: None, ping_interval: config.ping_interval }
+        let (retry, ping_interval) = (Some(config.retry), config.ping_interval);
+        Self { retry, ping: None, ping_interval, place: None }
     }
 
     fn with_ping(self) -> Self {
@@ -231,6 +235,6 @@ impl Opening {
 
     fn next(&mut self) -> Option<Bytes> {
         let retry = self.retry.take().map(|delay| sse::retry(sse::jittered(delay)));
-        retry.or_else(|| self.ping.take().map(sse::ping))
+        retry.or_else(|| self.ping.take().map(|interval| sse::ping(interval, self.place)))
     }
 }

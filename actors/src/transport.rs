@@ -112,6 +112,9 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
     /// What the stream has from there on, and about so many bytes of what came before, to be looked at.
     fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive>;
 
+    /// An id that no event has, after which comes all that is not in the log yet; `None` if nothing has been read.
+    fn mark(&self) -> Option<EventId>;
+
     /// Whether all up to the event with this id that is for this hub has been read.
     fn has_read(&self, id: EventId) -> bool;
 

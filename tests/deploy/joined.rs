@@ -111,11 +111,14 @@ async fn watch(mut stream: LiveStream, proxy: &Proxy, client: &reqwest::Client) 
             continue;
         };
         assert_ne!(frame.event, "gap", "{proxy}: {}", frame.data);
+        // The first `ping` has one, too: a hub may end before this client has had an event of it.
+        if !frame.id.is_empty() {
+            last_id = Some(frame.id);
+        }
         if frame.event == "trace" {
             let events: Vec<Value> = serde_json::from_str(&frame.data).unwrap();
             let numbers = events.iter().map(|event| event["data"]["number"].as_u64().unwrap());
             watched.numbers.extend(numbers.map(|number| usize::try_from(number).unwrap()));
-            last_id = Some(frame.id);
             if watched.numbers.last() >= Some(&LAST) {
                 return watched;
             }

@@ -62,6 +62,43 @@ async fn a_stream_resumes_after_the_last_event_id() {
 }
 
 #[tokio::test]
+async fn who_has_had_no_event_resumes_after_the_place_where_the_stream_began() {
+    let server = TestServer::start().await;
+    server.accept(&json!({"type": "before"})).await;
+    // By the first ping of one that begins live, and by the end of a replay.
+    for (query, kind) in [("", "ping"), ("type=nothing&replay=5", "caught-up")] {
+        let mut stream = server.watch(query).await;
+        let place = loop {
+            let frame = stream.frame().await.unwrap();
+            if frame.event == kind {
+                break frame.id;
+            }
+            assert_eq!(frame.id, "", "a replay that breaks begins again");
+        };
+        drop(stream);
+        server.accept(&json!([{"type": "a"}, {"type": "b"}])).await;
+        let mut stream = server.watch(&format!("last-event-id={place}")).await;
+        assert_eq!(types(&stream.events(2).await), ["a", "b"]);
+        let (caught_up, place) = stream.expect("caught-up").await;
+        assert_eq!(caught_up, json!({"replayed": 2}));
+        // Nor does who has had them get them again.
+        let mut stream = server.watch(&format!("last-event-id={place}")).await;
+        assert_eq!(stream.expect("caught-up").await.0, json!({"replayed": 0}));
+    }
+}
+
+#[tokio::test]
+async fn who_has_had_no_event_of_a_hub_that_is_gone_is_told_so_by_the_next() {
+    let server = TestServer::start().await;
+    let place = server.watch("").await.frame().await.unwrap().id;
+    server.stop().await.unwrap();
+    let next = TestServer::start().await;
+    let mut stream = next.watch(&format!("last-event-id={place}")).await;
+    let (gap, _) = stream.expect("gap").await;
+    assert_eq!(gap, json!({"reason": "expired", "missed": null, "from": place, "to": null}));
+}
+
+#[tokio::test]
 async fn an_id_that_the_buffer_does_not_reach_is_told_as_expired() {
     let server = TestServer::start().await;
     let old = "00000000-0000-7000-8000-000000000000";

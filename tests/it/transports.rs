@@ -62,8 +62,10 @@ async fn head_and_first_frames_leave_at_once(transport: Transport) {
             let bytes = within_patience(bytes.next()).await.unwrap().unwrap();
             text.push_str(std::str::from_utf8(&bytes).unwrap());
         }
-        assert!(text.ends_with("\n\nevent: ping\ndata: {\"interval\":15000}\n\n"), "{text}");
-        let retry = text.strip_prefix("retry: ").unwrap().split('\n').next().unwrap();
+        let (retry, ping) = text.split_once("\n\n").unwrap();
+        assert!(ping.starts_with("event: ping\nid: 01"), "{text}");
+        assert!(ping.ends_with("\ndata: {\"interval\":15000}\n\n"), "{text}");
+        let retry = retry.strip_prefix("retry: ").unwrap();
         assert!((2400..3600).contains(&retry.parse::<u32>().unwrap()), "{text}");
         assert_eq!(server.get("/readyz").await.status(), 200);
     }

@@ -22,7 +22,7 @@ use actor::NatsTransport;
 use archive::StreamArchive;
 use connection::Reason;
 use hub_series::Others;
-use place::StreamIds;
+use place::{Place, StreamIds};
 use publish::Pending;
 
 use super::{Archive, Broker, TransportState};
@@ -405,6 +405,11 @@ impl Broker for NatsBroker {
 
     fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive> {
         Box::new(StreamArchive::new(Arc::clone(&self.0), since, look_back))
+    }
+
+    fn mark(&self) -> Option<EventId> {
+        let Progress { ids, sequence, milliseconds, .. } = self.0.progress();
+        Some(ids?.id(milliseconds, Place::before(sequence + 1)))
     }
 
     fn has_read(&self, id: EventId) -> bool {

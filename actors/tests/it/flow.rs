@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt};
 use telemetry_hub_actors::{
-    ByeReason, Delivered, HubConfig, HubHandle, IngestError, MetricsQuery, ShutdownError,
+    ByeReason, Delivered, EventId, HubConfig, HubHandle, IngestError, MetricsQuery, ShutdownError,
     SubscribeError, Subscription, TraceQuery,
 };
 use tokio::time::Instant;
@@ -330,11 +330,26 @@ async fn one_subscriber_too_many_is_refused_until_another_goes() {
     check_only(&read_until(&mut third, 0).await, [0]);
 }
 
-async fn check_opening(subscription: &mut Subscription) {
+/// What an event or a place is known by stands in it instead of its id.
+async fn frame_of_a_place(subscription: &mut Subscription) -> String {
+    let frame = frame(subscription).await;
+    let (kind, rest) = frame.split_once("\nid: ").expect("an id");
+    let (id, data) = rest.split_once('\n').unwrap();
+    id.parse::<EventId>().unwrap();
+    format!("{kind}\nid: ID\n{data}")
+}
+
+async fn check_retry(subscription: &mut Subscription) {
     let retry = frame(subscription).await;
     let milliseconds = retry.strip_prefix("retry: ").unwrap().trim_end().parse::<u64>().unwrap();
     assert!((2400..=3600).contains(&milliseconds), "{retry}");
-    assert_eq!(frame(subscription).await, PING);
+}
+
+/// A stream without a replay begins at a place.
+async fn check_opening(subscription: &mut Subscription) {
+    check_retry(subscription).await;
+    let ping = frame_of_a_place(subscription).await;
+    assert_eq!(ping, "event: ping\nid: ID\ndata: {\"interval\":15000}\n\n");
 }
 
 const PING: &str = "event: ping\ndata: {\"interval\":15000}\n\n";
@@ -344,9 +359,11 @@ async fn frames_begin_with_retry_and_ping_and_end_with_bye() {
     let hub = start(cramped()).await;
     let mut subscription = subscribe(&hub, "replay=0").await;
     let begun = Instant::now();
-    check_opening(&mut subscription).await;
+    check_retry(&mut subscription).await;
+    assert_eq!(frame(&mut subscription).await, PING);
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    assert_eq!(frame(&mut subscription).await, "event: caught-up\ndata: {\"replayed\":0}\n\n");
+    let caught_up = frame_of_a_place(&mut subscription).await;
+    assert_eq!(caught_up, "event: caught-up\nid: ID\ndata: {\"replayed\":0}\n\n");
     ingest(&hub, 0..3).await;
     eventually(|| subscription.stats().missed, |missed| *missed == 2).await;
     let trace = frame(&mut subscription).await;

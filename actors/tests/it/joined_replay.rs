@@ -1,6 +1,7 @@
 //! Replays of hubs that are joined by a real NATS server, which reach further back than their logs.
 
-use telemetry_hub_actors::{HubConfig, HubHandle, NewEvent, Subscription};
+use futures_util::StreamExt;
+use telemetry_hub_actors::{EventId, HubConfig, HubHandle, NewEvent, Subscription, TraceQuery};
 
 use crate::harness::{
     Said, eventually, ids, numbered, numbers, patiently, read_replay, read_until, subscribe,
@@ -112,6 +113,46 @@ async fn who_comes_from_a_hub_that_shows_more_waits_for_nothing() {
     read_replay(&mut waiting).await;
     publish(&all, vec![of_service("nightly", 3)]).await;
     assert_eq!(numbers(&read_until(&mut waiting, 3).await), [3]);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn who_has_had_no_event_goes_on_at_another_hub_after_the_place_where_the_stream_began() {
+    let server = Server::started();
+    let [one, other] = [server.joined("one").await, server.hub_with("other", forgetful()).await];
+    join(&other).await;
+    publish(&one, vec![numbered(1)]).await;
+    for hub in [&one, &other] {
+        read_until(&mut subscribe(hub, "since=1h").await, 1).await;
+    }
+    let place = place(subscribe(&one, "").await).await.expect("a place");
+    // Nothing has come since, all of that is in the log, and some of it is not any more.
+    for expected in [0..0, 1000..1003, 1000..1600] {
+        let query = format!("since={place}");
+        assert_eq!(
+            replayed(subscribe(&other, &query).await).await,
+            Vec::from_iter(expected.clone())
+        );
+        match expected.end {
+            0 => publish(&one, (1000..1003).map(numbered).collect()).await,
+            1003 => publish(&one, (1003..1600).map(numbered).collect()).await,
+            _ => {}
+        }
+        eventually(|| other.stats(), |stats| stats.queued == 0).await;
+    }
+    // Its time would tell of others' events.
+    let query = TraceQuery::parse("", None).unwrap();
+    let limit = TraceQuery::parse("type=own", None).unwrap().filter;
+    let limited = TraceQuery { filter: query.filter.within(&limit), ..query };
+    assert_eq!(self::place(one.subscribe(limited).await.unwrap()).await, None);
+}
+
+/// The id that the stream begins with.
+async fn place(mut subscription: Subscription) -> Option<EventId> {
+    patiently(StreamExt::next(&mut subscription)).await.expect("retry");
+    let ping = patiently(StreamExt::next(&mut subscription)).await.expect("ping");
+    let id = std::str::from_utf8(&ping).unwrap().strip_prefix("event: ping\nid: ")?.lines().next();
+    Some(id.unwrap().parse().unwrap())
 }
 
 #[tokio::test]

@@ -80,6 +80,15 @@ impl Stream {
         Some(events.map(|(index, kind)| self.event(sequence, index, *kind)).collect())
     }
 
+    /// What a client is given that comes when this message has been read.
+    fn mark(&self, sequence: u64) -> EventId {
+        self.ids.id(Self::milliseconds(sequence), Place::before(sequence + 1))
+    }
+
+    fn mark_after(&self, id: EventId) -> EventId {
+        self.mark(self.ids.place(id).unwrap().sequence())
+    }
+
     fn last_sequence(&self) -> u64 {
         lock(&self.messages).len() as u64
     }
@@ -139,6 +148,10 @@ impl Broker for Joined {
     fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive> {
         let looks_back = look_back > 0;
         Box::new(Reader { stream: Arc::clone(&self.0), since, looks_back, course: None })
+    }
+
+    fn mark(&self) -> Option<EventId> {
+        Some(self.0.mark(*lock(&self.0.read)))
     }
 
     fn has_read(&self, id: EventId) -> bool {
@@ -317,6 +330,8 @@ impl Scene {
 struct Replayed {
     ids: Vec<EventId>,
     gaps: usize,
+    /// Where it came to.
+    place: Option<EventId>,
 }
 
 impl Replayed {
@@ -329,8 +344,9 @@ impl Replayed {
                     sent.ids.extend(matches.events.iter().map(|event| event.id));
                 }
                 std::task::Poll::Ready(Some(Item::Gap(_))) => sent.gaps += 1,
-                std::task::Poll::Ready(Some(Item::CaughtUp { replayed })) => {
+                std::task::Poll::Ready(Some(Item::CaughtUp { replayed, place })) => {
                     assert_eq!(replayed, sent.ids.len() as u64);
+                    sent.place = place;
                 }
                 std::task::Poll::Ready(Some(_)) => {}
                 std::task::Poll::Ready(None) | std::task::Poll::Pending => return sent,
@@ -369,7 +385,7 @@ proptest! {
         messages in prop::collection::vec(message(), 1..40),
         later in prop::collection::vec(message(), 0..10),
         skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, last in prop::option::of(0..20usize),
-        is_whole: bool, follows: bool,
+        is_whole: bool, follows: bool, is_by_mark: bool,
     ) {
         let scene = Scene::new(is_whole, skipped.min(messages.len() as u64 - 1), room);
         messages.iter().for_each(|kinds| scene.publish(kinds));
@@ -377,7 +393,7 @@ proptest! {
         let old = scene.all();
         prop_assume!(!old.is_empty());
         let index = at.index(old.len());
-        let since = old[index].id;
+        let since = if is_by_mark { scene.stream.mark_after(old[index].id) } else { old[index].id };
         let follow = if follows { "" } else { "&follow=none" };
         let last_query = last.map_or(String::new(), |last| format!("&replay={last}"));
         let mut later = later.iter();
@@ -390,10 +406,14 @@ proptest! {
         let all = scene.all();
         let granted = old.last().unwrap().id;
         let is_old = |id: &&EventId| **id <= granted;
-        let mut least = wanted(&all[index..], follows);
+        // The event that was asked by may tell what to follow. A mark is none.
+        let begin = if is_by_mark { old.partition_point(|event| event.id < since) } else { index };
+        let mut least = wanted(&all[begin..], follows);
         least.retain(|id| *id > since);
         let most = wanted(&all, follows);
         prop_assert_eq!(replayed.gaps, 0);
+        // Who comes back from there gets nothing twice, and misses nothing.
+        prop_assert!(all.iter().all(|event| Some(event.id) < replayed.place), "{:?}", replayed.place);
         prop_assert!(replayed.ids.is_sorted_by(|a, b| a < b));
         prop_assert!(replayed.ids.iter().all(|id| *id > since && most.contains(id)));
         if let Some(last) = last {
