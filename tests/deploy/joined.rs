@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::harness::{LiveStream, Transport, within_patience};
@@ -17,6 +18,8 @@ const WATCHERS: usize = 12;
 
 /// After so long a proxy has noticed that a hub is back: nginx leaves it alone for two seconds, HAProxy wants two good answers.
 const NOTICED: Duration = Duration::from_secs(3);
+
+const COMES_BACK_AFTER: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nats-server: tests/cluster/install"]
@@ -31,11 +34,13 @@ async fn hubs_are_replaced_one_after_another_and_nothing_is_lost() {
         for hub in &hubs {
             hub.is_ready().await;
         }
-        let ended = AtomicBool::new(false);
+        let (begun, ended) = (Notify::new(), AtomicBool::new(false));
         let replacing = async {
             for hub in &mut hubs {
                 hub.signal("-TERM").await;
                 assert_eq!(hub.ended().await, Some(0));
+                // Those who watched the first have had no event yet, and are on their way.
+                begun.notify_one();
                 *hub = Hub::start_at(&hub.address.to_string(), &settings).await;
                 hub.is_ready().await;
                 sleep_until(Instant::now() + NOTICED).await;
@@ -49,7 +54,7 @@ async fn hubs_are_replaced_one_after_another_and_nothing_is_lost() {
         let watching = join_all(watching.map(|(stream, client)| watch(stream, &proxy, client)));
         let start = Instant::now();
         let (watched, (taken, refused), ()) =
-            tokio::join!(watching, publish(&proxy, &ended), replacing);
+            tokio::join!(watching, publish(&proxy, &begun, &ended), replacing);
         let moves: usize = watched.iter().map(|one| one.moves).sum();
         println!(
             "{proxy}: {} events taken, {refused} refused in {:.1?}; {WATCHERS} watchers moved {moves} times",
@@ -74,9 +79,10 @@ async fn hubs_are_replaced_one_after_another_and_nothing_is_lost() {
 
 const LAST: usize = 1_000_000;
 
-/// Sends event after event until the hubs have been replaced, and then a last one: which were taken, and how many were not.
-async fn publish(proxy: &Proxy, ended: &AtomicBool) -> (Vec<usize>, usize) {
+/// Once the first hub has ended, sends event after event until the hubs have been replaced, and then a last one: which were taken, and how many were not.
+async fn publish(proxy: &Proxy, begun: &Notify, ended: &AtomicBool) -> (Vec<usize>, usize) {
     let client = proxy.client(Transport::Http2Tls);
+    begun.notified().await;
     let (mut taken, mut refused, mut tick) = (Vec::new(), 0, interval(LOOK_AGAIN));
     for number in 0.. {
         tick.tick().await;
@@ -107,6 +113,8 @@ async fn watch(mut stream: LiveStream, proxy: &Proxy, client: &reqwest::Client) 
     loop {
         let Some(frame) = stream.frame().await else {
             watched.moves += 1;
+            // As a browser does, it waits a little: meanwhile events come.
+            sleep_until(Instant::now() + COMES_BACK_AFTER).await;
             stream = again(proxy, client, last_id.as_deref()).await;
             continue;
         };
