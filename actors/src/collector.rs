@@ -57,18 +57,25 @@ struct FanOut {
     batch: Arc<EventBatch>,
     in_flight: Arc<InFlight>,
     credit: Arc<CreditNote>,
+    /// The groups that have not been told what is gone before it: all of them, as nobody knows whom it concerned.
+    untold: std::vec::IntoIter<Arc<FilterGroup>>,
     /// The groups that have not been sent it.
     candidates: std::vec::IntoIter<Candidate>,
     /// The group that is being sent it.
     current: Option<GroupFanOut>,
 }
 
-/// A delivery on its way to the members of a group.
+/// What is on its way to the members of a group.
 struct GroupFanOut {
     group: Arc<FilterGroup>,
-    delivery: Arc<Delivery>,
+    parcel: Parcel,
     /// The last one that was sent it.
     last: Option<SubscriberId>,
+}
+
+enum Parcel {
+    Lost(Expired),
+    Batch(Arc<Delivery>),
 }
 
 /// When to route the next batch.
@@ -194,25 +201,13 @@ impl CollectorState {
     fn begin(&mut self) -> Option<FanOut> {
         let batch = self.core.log.next_unrouted()?;
         self.last_routed = Some(Instant::now());
-        if let Some(lost) = batch.lost {
-            self.tell_lost(lost, batch.position);
-        }
         let index = &self.core.groups.index;
         index.keep_up();
         let candidates = self.router.candidates(index, &batch).into_iter();
         let in_flight = InFlight::new(batch.events.len(), &self.core.in_flight);
         let credit = CreditNote::take(&self.core);
-        Some(FanOut { batch, in_flight, credit, candidates, current: None })
-    }
-
-    /// Tells all who would have got it that something is gone: nobody knows whom it concerned.
-    fn tell_lost(&self, lost: Expired, position: u64) {
-        for group in self.core.groups.all() {
-            let members = group.members();
-            for member in members.values().filter(|member| member.wants(position)) {
-                member.subscriber.cast(SubscriberMessage::Lost(lost)).ok();
-            }
-        }
+        let untold = batch.lost.map_or_else(Vec::new, |_| self.core.groups.all()).into_iter();
+        Some(FanOut { batch, in_flight, credit, untold, candidates, current: None })
     }
 
     /// Sends the batch to the next few subscribers that have not got it yet.
@@ -232,7 +227,7 @@ impl CollectorState {
         Progress::Underway
     }
 
-    /// Sends the batch to up to `most` members of a group. Returns to how many; less than `most` means that there are no more.
+    /// Sends a parcel to up to `most` members of a group. Returns to how many; less than `most` means that there are no more.
     fn send_to_members(&self, current: &mut GroupFanOut, fan_out: &FanOut, most: usize) -> usize {
         let position = fan_out.batch.position;
         let from = current.last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -242,10 +237,16 @@ impl CollectorState {
         for (id, member) in waiting.filter(|(_, member)| member.wants(position)).take(most) {
             #[cfg(feature = "fault-injection")]
             self.core.faults.deliveries.step();
-            member.advance_past(position);
-            let (delivery, credit) = (Arc::clone(&current.delivery), Arc::clone(&fan_out.credit));
+            let message = match &current.parcel {
+                Parcel::Lost(lost) => SubscriberMessage::Lost(*lost),
+                Parcel::Batch(delivery) => {
+                    member.advance_past(position);
+                    let (delivery, credit) = (Arc::clone(delivery), Arc::clone(&fan_out.credit));
+                    SubscriberMessage::Deliver { delivery, credit }
+                }
+            };
             // One that is gone has left, or is about to leave, the group.
-            member.subscriber.cast(SubscriberMessage::Deliver { delivery, credit }).ok();
+            member.subscriber.cast(message).ok();
             current.last = Some(*id);
             sent += 1;
         }
@@ -254,8 +255,12 @@ impl CollectorState {
 }
 
 impl FanOut {
-    /// Puts the batch in line for the next group that has somebody waiting for it.
+    /// The next parcel. First all are told what is gone; then the batch is put in line for one group after another that has somebody
+    /// waiting for it.
     fn next_group(&mut self) -> Option<GroupFanOut> {
+        if let (Some(lost), Some(group)) = (self.batch.lost, self.untold.next()) {
+            return Some(GroupFanOut { group, parcel: Parcel::Lost(lost), last: None });
+        }
         loop {
             let Candidate { group, concern } = self.candidates.next()?;
             // Under the lock: who leaves a group evaluates what is in line for it.
@@ -263,7 +268,7 @@ impl FanOut {
             if members.values().any(|member| member.wants(self.batch.position)) {
                 let delivery = group.enqueue(&self.batch, concern, &self.in_flight);
                 drop(members);
-                return Some(GroupFanOut { group, delivery, last: None });
+                return Some(GroupFanOut { group, parcel: Parcel::Batch(delivery), last: None });
             }
         }
     }
@@ -275,11 +280,13 @@ mod model;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::config::HubConfig;
     use crate::event::{Content, NewEvent};
+    use crate::filter_group::GroupHandle;
+    use crate::lock;
     use crate::query::TraceQuery;
     use crate::subscriber::{Member, SubscriberId};
 
@@ -313,31 +320,57 @@ mod tests {
         assert_eq!(CollectorState::new(core).linger(), Duration::ZERO);
     }
 
-    /// Counts the batches that it is sent.
-    struct Counter;
+    /// Notes what it is sent.
+    struct Recorder;
 
-    impl Actor for Counter {
+    type Records = Arc<Mutex<Vec<&'static str>>>;
+
+    impl Actor for Recorder {
         type Msg = SubscriberMessage;
-        type State = Arc<AtomicUsize>;
-        type Arguments = Arc<AtomicUsize>;
+        type State = Records;
+        type Arguments = Records;
 
         async fn pre_start(
             &self,
             _myself: ActorRef<Self::Msg>,
-            count: Self::Arguments,
+            records: Self::Arguments,
         ) -> Result<Self::State, ActorProcessingErr> {
-            Ok(count)
+            Ok(records)
         }
 
         async fn handle(
             &self,
             _myself: ActorRef<Self::Msg>,
             message: Self::Msg,
-            count: &mut Self::State,
+            records: &mut Self::State,
         ) -> Result<(), ActorProcessingErr> {
-            assert!(matches!(message, SubscriberMessage::Deliver { .. }));
-            count.fetch_add(1, Ordering::SeqCst);
+            lock(records).push(match message {
+                SubscriberMessage::Deliver { .. } => "batch",
+                SubscriberMessage::Lost(_) => "lost",
+                other => panic!("{other:?}"),
+            });
             Ok(())
+        }
+    }
+
+    /// A subscriber that has joined the live events, with its place in its group.
+    struct Watcher(ActorRef<SubscriberMessage>, Records, GroupHandle);
+
+    impl Watcher {
+        async fn join(core: &HubCore, id: u64, query: &str) -> Self {
+            let group = core.groups.join(TraceQuery::parse(query, None).unwrap().filter);
+            let records = Records::default();
+            let (actor, _) = Actor::spawn(None, Recorder, Arc::clone(&records)).await.unwrap();
+            let member = Arc::new(Member::new(actor.clone(), core.log.seal()));
+            group.members().insert(SubscriberId(id), member);
+            Self(actor, records, group)
+        }
+
+        async fn records(self) -> Vec<&'static str> {
+            let Self(actor, records, _group) = self;
+            actor.drain_and_wait(None).await.unwrap();
+            let records = lock(&records);
+            records.clone()
         }
     }
 
@@ -345,15 +378,10 @@ mod tests {
     async fn only_those_whom_a_batch_may_concern_are_sent_it() {
         let core = Arc::new(HubCore::new(HubConfig::default()));
         let mut collector = CollectorState::new(Arc::clone(&core));
-        let mut subscribers = Vec::new();
+        let mut watchers = Vec::new();
         let queries = ["type=a", "type=b&follow=none", "type=c", "type=b&follow=none", ""];
         for (id, query) in (0..).zip(queries) {
-            let group = core.groups.join(TraceQuery::parse(query, None).unwrap().filter);
-            let count = Arc::new(AtomicUsize::new(0));
-            let (actor, _) = Actor::spawn(None, Counter, Arc::clone(&count)).await.unwrap();
-            let member = Arc::new(Member::new(actor.clone(), core.log.seal()));
-            group.members().insert(SubscriberId(id), member);
-            subscribers.push((group, actor, count));
+            watchers.push(Watcher::join(&core, id, query).await);
         }
         // Each a batch of its own. The third belongs to the span of the first.
         for (kind, span) in [("a", "s"), ("b", "t"), ("d", "s"), ("d", "t")] {
@@ -362,11 +390,37 @@ mod tests {
             while collector.route() == Progress::Underway {}
         }
         let mut counts = Vec::new();
-        for (_, actor, count) in &subscribers {
-            actor.drain_and_wait(None).await.unwrap();
-            counts.push(count.load(Ordering::SeqCst));
+        for watcher in watchers {
+            counts.push(watcher.records().await.len());
         }
         assert_eq!(counts, [2, 1, 0, 1, 4]);
+    }
+
+    #[cfg(feature = "nats")]
+    #[tokio::test]
+    async fn all_are_told_what_is_gone_a_few_in_a_turn_and_before_what_comes() {
+        let core = Arc::new(HubCore::new(HubConfig::default()));
+        let mut collector = CollectorState::new(Arc::clone(&core));
+        let (mut concerned, mut others) = (Vec::new(), Vec::new());
+        for id in 0..100 {
+            concerned.push(Watcher::join(&core, id, "type=a").await);
+            others.push(Watcher::join(&core, 100 + id, "type=b").await);
+        }
+        core.log.note_lost(Expired { from: None, to: None });
+        core.log.accept([(Content::Given(NewEvent::new("a")), 100)], jiff::Timestamp::now());
+        let latecomer = Watcher::join(&core, 200, "type=a").await;
+        let mut turns = 1;
+        while collector.route() == Progress::Underway {
+            turns += 1;
+        }
+        assert_eq!(turns, (200 + 100) / TURN + 1);
+        for watcher in concerned {
+            assert_eq!(watcher.records().await, ["lost", "batch"]);
+        }
+        for watcher in others {
+            assert_eq!(watcher.records().await, ["lost"]);
+        }
+        assert_eq!(latecomer.records().await, [""; 0]);
     }
 
     #[cfg(feature = "tracing")]
