@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::event::EventId;
 
-/// One less than how far two ids of a millisecond are apart at most.
-const LARGEST_STEP: u64 = (1 << 16) - 1;
+/// Two neighbours of a millisecond are less than 2^40 apart, so that one has room for 2^23 events at least. If more come, as they may while
+/// the time of day is behind, the ids go on in the next one.
+const STEP_BITS: u32 = 40;
 
 /// Ids increase strictly, even if the time of day does not.
 #[derive(Debug, Default)]
@@ -18,24 +19,33 @@ pub(crate) struct EventIds {
     /// Known to nobody else: ids of two hubs differ, even of one millisecond.
     keys: RandomState,
     milliseconds: u64,
-    /// Begins anew, somewhere, in each millisecond, and goes on by steps that nobody can foretell: the ids of two events do not tell how
-    /// many came between them. So far from its end that no millisecond takes it there.
+    /// Begins anew, somewhere in its lower half, in each millisecond, and goes on by [steps](step) that nobody can foretell: the ids of
+    /// two events do not tell how many came between them, as long as those are few.
     counter: u64,
 }
 
 impl EventIds {
     pub(crate) fn next(&mut self, now: Timestamp) -> EventId {
         let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        if milliseconds > self.milliseconds {
-            self.milliseconds = milliseconds;
-            self.counter = self.keys.hash_one(milliseconds) >> 1;
-        } else {
-            self.counter += 1 + (self.keys.hash_one(self.counter) & LARGEST_STEP);
+        let stepped = self.counter.checked_add(step(self.keys.hash_one(self.counter), STEP_BITS));
+        match stepped.filter(|_| milliseconds <= self.milliseconds) {
+            Some(counter) => self.counter = counter,
+            None => {
+                // The next one if there is no room left in this one.
+                self.milliseconds = milliseconds.max(self.milliseconds + 1);
+                self.counter = self.keys.hash_one(self.milliseconds) >> 1;
+            }
         }
         let (high, low) = (self.counter >> 52, self.counter & ((1 << 52) - 1));
         let [time, high, low] = [self.milliseconds, high, low].map(u128::from);
         EventId::new(Uuid::from_u128(time << 80 | 7 << 76 | high << 64 | 0b10 << 62 | low << 10))
     }
+}
+
+/// Less than 2^bits, and more than 0: each number of binary digits is as frequent as each other. At most 48 bits.
+pub(crate) fn step(random: u64, bits: u32) -> u64 {
+    let digits = ((random >> 48) * u64::from(bits)) >> 16;
+    1 << digits | random & ((1 << digits) - 1)
 }
 
 #[cfg(test)]
@@ -61,6 +71,53 @@ mod tests {
         ids.counter = (1 << 52) - 2;
         let made = [0; 4].map(|_| ids.next(at(0)));
         assert!(made.is_sorted_by(|a, b| a < b), "{made:?}");
+    }
+
+    #[test]
+    fn where_a_millisecond_has_no_room_the_next_one_begins() {
+        let mut ids = EventIds::default();
+        let first = ids.next(at(5));
+        ids.counter = u64::MAX;
+        let made = [first, ids.next(at(5)), ids.next(at(3)), ids.next(at(7))];
+        assert!(made.is_sorted_by(|a, b| a < b), "{made:?}");
+        let milliseconds = made.map(|id| id.milliseconds() - first.milliseconds());
+        assert_eq!(milliseconds, [0, 1, 1, 2]);
+    }
+
+    /// Of 20,000 pairs of ids of one millisecond with so many others between them: how far the two are apart.
+    fn differences(between: usize) -> Vec<u64> {
+        let mut ids = EventIds::default();
+        let mut difference = || {
+            let before = ids.counter;
+            (0..=between).for_each(|_| _ = ids.next(at(0)));
+            ids.counter - before
+        };
+        difference();
+        (0..20_000).map(|_| difference()).collect()
+    }
+
+    /// By chance this fails less than once in 10^9 times.
+    #[test]
+    fn how_far_two_ids_are_apart_does_not_prove_that_others_came_between() {
+        let (neighbours, ten, hundred) = (differences(0), differences(10), differences(100));
+        let (farthest, nearest) =
+            (*neighbours.iter().max().unwrap(), *hundred.iter().min().unwrap());
+        let at_most = |differences: &[u64]| differences.iter().filter(|d| **d <= farthest).count();
+        // Some 17,800, and 120: what is farther apart is no pair of neighbours.
+        assert!(at_most(&ten) > 17_000, "{}", at_most(&ten));
+        assert!(at_most(&hundred) > 40, "{}", at_most(&hundred));
+        // Some 1,000.
+        let far = neighbours.iter().filter(|d| **d >= nearest).count();
+        assert!(far > 250, "{far}");
+    }
+
+    #[test]
+    fn steps_of_each_length_are_as_frequent() {
+        let mut found = [0; STEP_BITS as usize];
+        differences(0).iter().for_each(|step| found[step.ilog2() as usize] += 1);
+        assert!(found.iter().all(|found| (300..700).contains(found)), "{found:?}");
+        assert_eq!([0, u64::MAX].map(|random| step(random, 40)), [1, (1 << 40) - 1]);
+        assert_eq!([0, u64::MAX].map(|random| step(random, 0)), [1, 1]);
     }
 
     #[test]
