@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::connection::{self, Reason, told};
-use super::feed::{consumer, from_sequence, messages_in, milliseconds_of, time_of};
-use super::place::Place;
+use super::feed::{consumer, from_sequence, messages_in, time_of};
+use super::place::{Place, Tick};
 use super::subject::{self, Carries};
 use super::{Link, Session, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
@@ -66,7 +66,7 @@ struct Last {
     place: Place,
     id: EventId,
     /// The time in it.
-    milliseconds: u64,
+    tick: Tick,
 }
 
 /// A consumer, and what it has still to bring.
@@ -161,12 +161,12 @@ impl StreamArchive {
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
         match self.since {
-            Since::Event(id) => match session.ids.place(id) {
-                Some(place) if place.sequence() <= state.last_sequence => {
-                    let last = Last { place, id, milliseconds: id.milliseconds() };
+            Since::Event(id) => match session.ids.place(id, state.last_sequence) {
+                Some(place) => {
+                    let last = Last { place, id, tick: Tick::of_id(id) };
                     Ok(Start::At { course: self.course(last, &state), gone: None })
                 }
-                Some(_) | None => Ok(Start::Foreign),
+                None => Ok(Start::Foreign),
             },
             Since::Time(time) => self.begin_at(session, &state, time).await,
             Since::Ago(_) => Err("a duration is no place in a stream".to_owned()),
@@ -181,14 +181,14 @@ impl StreamArchive {
     ) -> Result<Start, Reason> {
         let first = self.first_at(session, time).await?.unwrap_or(state.last_sequence + 1);
         let place = Place::before(first);
-        let milliseconds = milliseconds_of(time);
-        let last = Last { place, id: session.ids.id(milliseconds, place), milliseconds };
+        let tick = Tick::of(time);
+        let last = Last { place, id: session.ids.id(tick, place), tick };
         // An empty stream knows only when its last message came.
         let oldest = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };
         let oldest = time_of(oldest)?;
         let is_gone = state.first_sequence > 1 && oldest > time;
         let before = Place::before(state.first_sequence);
-        let to = Some(session.ids.id(milliseconds_of(oldest), before));
+        let to = Some(session.ids.id(Tick::of(oldest), before));
         let gone = is_gone.then_some(Expired { from: None, to });
         Ok(Start::At { course: self.course(last, state), gone })
     }
@@ -257,8 +257,8 @@ impl StreamArchive {
                     self.reader = None;
                     return Ok(events);
                 }
-                let milliseconds = course.milliseconds(sequence, arrival_of(message)?);
-                let before = session.ids.id(milliseconds, Place::before(sequence));
+                let tick = course.tick(sequence, arrival_of(message)?);
+                let before = session.ids.id(tick, Place::before(sequence));
                 *expired = Some(Expired { from: Some(course.last.id), to: Some(before) });
             }
             self.take(session, course, message, sequence, &mut events)?;
@@ -275,25 +275,24 @@ impl StreamArchive {
         events: &mut Vec<Arc<Event>>,
     ) -> Result<(), Reason> {
         let arrived = arrival_of(message)?;
-        let milliseconds = course.milliseconds(sequence, arrived);
+        let tick = course.tick(sequence, arrived);
         let is_of_events =
             subject::carries(&self.link.config.prefix, &message.subject) == Carries::Events;
         // One that is not of a hub's making was counted when it came.
         let of_message =
             if is_of_events { wire::decode(&message.payload).unwrap_or_default() } else { vec![] };
-        for (index, event) in of_message.into_iter().enumerate() {
-            let place = Place::new(sequence, index);
+        let ids = session.ids.of_message(tick, sequence, of_message.len());
+        for (event, (id, place)) in of_message.into_iter().zip(ids) {
             let is_new = place > course.last.place;
             if !is_new && place > course.asked {
                 continue;
             }
-            let id = session.ids.id(milliseconds, place);
             let created_at = event.created_at.unwrap_or(CreatedAt::new(arrived, 3));
             let size = event.size();
             let content = Content::Given(event);
             events.push(Arc::new(Event { id, offset: place.number(), size, created_at, content }));
             if is_new {
-                course.last = Last { place, id, milliseconds };
+                course.last = Last { place, id, tick };
             }
         }
         course.pass(sequence);
@@ -303,12 +302,12 @@ impl StreamArchive {
 
 impl Course {
     /// The time in the ids of a message: it increases from one to the next, whatever a server's clock does.
-    fn milliseconds(&self, sequence: u64, arrived: Timestamp) -> u64 {
-        let (milliseconds, last) = (milliseconds_of(arrived), self.last.milliseconds);
+    fn tick(&self, sequence: u64, arrived: Timestamp) -> Tick {
+        let (tick, last) = (Tick::of(arrived), self.last.tick);
         match sequence.cmp(&self.last.place.sequence()) {
-            Ordering::Less => milliseconds.min(last),
+            Ordering::Less => tick.min(last),
             Ordering::Equal => last,
-            Ordering::Greater => milliseconds.max(last),
+            Ordering::Greater => tick.max(last),
         }
     }
 
@@ -336,12 +335,12 @@ impl Course {
             return Ok(());
         }
         let time = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };
-        let milliseconds = milliseconds_of(time_of(time)?).max(self.last.milliseconds);
+        let tick = Tick::of(time_of(time)?).max(self.last.tick);
         let place = Place::before(next);
-        let id = session.ids.id(milliseconds, place);
+        let id = session.ids.id(tick, place);
         let from = expired.map_or(Some(self.last.id), |earlier| earlier.from);
         *expired = Some(Expired { from, to: Some(id) });
-        self.last = Last { place, id, milliseconds };
+        self.last = Last { place, id, tick };
         Ok(())
     }
 }

@@ -239,7 +239,7 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     };
     let session = Session {
         context,
-        ids: StreamIds::of(&link.config.stream, created),
+        ids: StreamIds::of(&link.config.stream, created, None),
         max_payload: limit.saturating_sub(ENVELOPE_BYTES),
     };
     Ok((session, info))

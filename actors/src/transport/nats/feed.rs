@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::connection::{self, Reason, told};
-use super::place::Place;
+use super::place::{Place, Tick};
 use super::subject::{self, Carries};
 use super::{Link, NatsConfig, Progress, Session, measurements, wire};
 use crate::event::{Content, NewEvent};
@@ -114,19 +114,19 @@ impl Feed {
     /// There may be nothing to read.
     pub(super) fn begin(&mut self, core: &HubCore, state: &State) -> Result<(), Reason> {
         if self.expected.is_none() && !self.is_another && self.start > state.last_sequence {
-            self.begin_log(core, self.start, milliseconds_of(time_of(state.last_timestamp)?));
+            self.begin_log(core, self.start, Tick::of(time_of(state.last_timestamp)?));
         }
         self.note_joined(self.read_through());
         Ok(())
     }
 
     /// The log begins with this message: what came before it is only in the stream.
-    fn begin_log(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
+    fn begin_log(&mut self, core: &HubCore, sequence: u64, tick: Tick) {
         let ids = self.session.ids;
-        core.log.begin_after(ids.id(milliseconds, Place::before(sequence)));
+        core.log.begin_after(ids.id(tick, Place::before(sequence)));
         self.expected = Some(sequence);
         let (ids, sequence) = (Some(ids), sequence - 1);
-        self.link.progress.send_replace(Progress { ids, sequence, milliseconds, lag: 0 });
+        self.link.progress.send_replace(Progress { ids, sequence, tick, lag: 0 });
     }
 
     /// Whether it has lasted: one that has not is not opened again at once.
@@ -201,8 +201,7 @@ impl Feed {
         match self.expected {
             None if self.is_another => {}
             None => {
-                let milliseconds = milliseconds_of(time_of(state.last_timestamp)?);
-                self.begin_log(core, next, milliseconds);
+                self.begin_log(core, next, Tick::of(time_of(state.last_timestamp)?));
             }
             Some(expected) if self.link.reads_all() || next <= expected => {}
             // Until something comes, nobody can tell whether that was for this hub.
@@ -225,23 +224,23 @@ impl Feed {
         self.link.counters.received.add(1);
         #[cfg(feature = "fault-injection")]
         core.faults.messages.step();
-        let Progress { milliseconds, .. } = self.link.progress();
+        let Progress { tick, .. } = self.link.progress();
         if self.expected.is_some_and(|expected| sequence < expected) {
             self.link.counters.redelivered.add(1);
             return Ok(());
         }
         let arrived = time_of(info.published)?;
         // A server's clock may be behind that of the one before it: ids increase all the same. Those of another stream are veiled
-        // otherwise: they begin in a millisecond of their own.
-        let least = milliseconds + u64::from(self.is_another);
-        let milliseconds = milliseconds_of(arrived).max(least);
-        self.tell_holes(core, sequence, milliseconds);
+        // otherwise: they begin in a tick of their own.
+        let least = if self.is_another { tick.next() } else { tick };
+        let tick = Tick::of(arrived).max(least);
+        self.tell_holes(core, sequence, tick);
         match subject::carries(&self.link.config.prefix, &message.subject) {
             Carries::Events => {
                 let events = wire::decode(&message.payload);
                 let events =
                     events.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
-                self.accept(core, events, sequence, milliseconds, arrived).await?;
+                self.accept(core, events, sequence, tick, arrived).await?;
             }
             Carries::Measurements => {
                 // Others first: from here on until it is noted, nobody must come between.
@@ -254,7 +253,7 @@ impl Feed {
         self.link.progress.send_replace(Progress {
             ids: Some(self.session.ids),
             sequence,
-            milliseconds,
+            tick,
             lag: info.pending,
         });
         self.note_joined(sequence);
@@ -262,8 +261,9 @@ impl Feed {
     }
 
     /// Sees to it that those who watch are told if messages have gone before this hub could read them.
-    fn tell_holes(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
-        let before = self.session.ids.id(milliseconds, Place::before(sequence));
+    fn tell_holes(&mut self, core: &HubCore, sequence: u64, tick: Tick) {
+        let ids = self.session.ids;
+        let before = || ids.id(tick, Place::before(sequence));
         match self.expected {
             Some(expected)
                 if sequence > expected && (self.link.reads_all() || self.first > expected) =>
@@ -275,7 +275,7 @@ impl Feed {
                     "messages of the stream are gone"
                 );
                 let from = core.log.last_id();
-                core.log.note_lost(Expired { from: Some(from), to: Some(before) });
+                core.log.note_lost(Expired { from: Some(from), to: Some(before()) });
             }
             Some(_) => {}
             None if self.is_another => {
@@ -283,9 +283,9 @@ impl Feed {
                 self.link.counters.holes.add(1);
                 tracing::warn!("the stream is another one than before");
                 let from = core.log.last_id();
-                core.log.note_lost(Expired { from: Some(from), to: Some(before) });
+                core.log.note_lost(Expired { from: Some(from), to: Some(before()) });
             }
-            None => self.begin_log(core, sequence, milliseconds),
+            None => self.begin_log(core, sequence, tick),
         }
     }
 
@@ -317,16 +317,15 @@ impl Feed {
         core: &HubCore,
         events: Vec<NewEvent>,
         sequence: u64,
-        milliseconds: u64,
+        tick: Tick,
         arrived: Timestamp,
     ) -> Result<(), Reason> {
         let mut arrivals = Vec::with_capacity(events.len());
         let mut bytes = 0;
         // Who read it before may have come to its end in the middle of it.
         let last = core.log.last_id();
-        for (index, event) in events.into_iter().enumerate() {
-            let place = Place::new(sequence, index);
-            let id = self.session.ids.id(milliseconds, place);
+        let ids = self.session.ids.of_message(tick, sequence, events.len());
+        for (event, (id, place)) in events.into_iter().zip(ids) {
             if id <= last {
                 continue;
             }
@@ -406,10 +405,6 @@ fn preload(state: &State, bytes: usize) -> u64 {
 pub(super) fn messages_in(state: &State, bytes: usize) -> u64 {
     let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
     (bytes as u64).div_ceil(average)
-}
-
-pub(super) fn milliseconds_of(time: Timestamp) -> u64 {
-    u64::try_from(time.as_millisecond()).unwrap_or(0)
 }
 
 pub(super) fn time_of(time: DateTime) -> Result<Timestamp, Reason> {

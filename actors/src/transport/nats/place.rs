@@ -1,39 +1,67 @@
-//! The ids of events that come out of a stream: UUIDv7 (RFC 9562, section 6.2), made of the stream's own time and sequence, so that
-//! every hub gives an event the same.
+//! The ids of events that come out of a stream: UUIDv7 (RFC 9562, section 6.2, method 3), made of the stream's own time and sequence, so
+//! that every hub gives an event the same.
 //!
-//! The first 48 bits are the time at which the stream took the message, in milliseconds. The last 62 are the event's [`Place`], to which
-//! a number is added that is another in each millisecond: ids of one millisecond are in order, and those of two do not tell how many
-//! events came between them. The 12 bits between prove that the id is of this stream. Whoever knows the stream's name and the
-//! nanosecond in which it was created can undo that; hubs do.
+//! The first 60 bits, but for the version, are the time at which the stream took the message, its [`Tick`]. The last 62 are the event's
+//! [`Place`], to which a number is added that is another in each tick: ids of one tick are in order, and those of two do not tell how
+//! many events came between them. Within a message the places go on by steps that nobody can foretell. Whoever knows the stream's key
+//! can undo that; hubs do.
+//!
+//! Nothing in an id proves of which stream it is. It is one of this stream's if it leads to a message that there can be, to none after the
+//! `last`. Another hub's or stream's does so by chance in one of 2^43 / (`last` + 1) cases: of a stream that has taken a million messages
+//! one in nine million, of one that has taken a billion one in nine thousand.
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::event::EventId;
+use crate::event_ids::step;
 
-/// Where an event stands in a stream: the sequence number of its message, and its index in that.
+/// The time in an id, in 4,096ths of a millisecond since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    const PER_MILLISECOND: u128 = 4096;
+
+    pub(crate) fn of(time: Timestamp) -> Self {
+        let nanoseconds = u128::try_from(time.as_nanosecond()).unwrap_or(0);
+        Self((nanoseconds * Self::PER_MILLISECOND / 1_000_000) as u64)
+    }
+
+    pub(crate) fn of_id(id: EventId) -> Self {
+        let bits = id.to_u128();
+        Self(((bits >> 80) << 12 | (bits >> 64) & 0xfff) as u64)
+    }
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Where an event stands in a stream: the sequence number of its message, and its position in that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(u64);
 
 impl Place {
-    const INDEX_BITS: u32 = 18;
+    const POSITION_BITS: u32 = 18;
     /// 2^43 messages: at 10,000 a second, 27 years.
     const BITS: u32 = 61;
 
     /// So many events may one message have.
-    pub(crate) const MAX_EVENTS: usize = 1 << Self::INDEX_BITS;
+    pub(crate) const MAX_EVENTS: usize = 1 << Self::POSITION_BITS;
 
-    pub(crate) fn new(sequence: u64, index: usize) -> Self {
-        Self(sequence << Self::INDEX_BITS | index as u64)
+    fn new(sequence: u64, position: u64) -> Self {
+        Self(sequence << Self::POSITION_BITS | position)
     }
 
     /// The place after which a message's first event comes.
     pub(crate) fn before(sequence: u64) -> Self {
-        Self((sequence << Self::INDEX_BITS).saturating_sub(1))
+        Self((sequence << Self::POSITION_BITS).saturating_sub(1))
     }
 
     pub(crate) fn sequence(self) -> u64 {
-        self.0 >> Self::INDEX_BITS
+        self.0 >> Self::POSITION_BITS
     }
 
     /// Increases from event to event.
@@ -48,48 +76,111 @@ pub(crate) struct StreamIds {
     key: [u8; 32],
 }
 
-/// What a millisecond is veiled by.
-struct Veil {
-    proof: u16,
+impl StreamIds {
+    /// Of the stream of this name that was created at this nanosecond, with the key that it was given, if it was. One that is deleted and
+    /// made again is another.
+    pub(crate) fn of(stream: &str, created: i128, key: Option<&str>) -> Self {
+        let mut hash = Sha256::new().chain_update(created.to_be_bytes()).chain_update(stream);
+        if let Some(key) = key {
+            // No name has that in it.
+            hash = hash.chain_update([0]).chain_update(key);
+        }
+        Self { key: hash.finalize().into() }
+    }
+
+    pub(crate) fn id(&self, tick: Tick, place: Place) -> EventId {
+        self.veiled(tick).id(place)
+    }
+
+    /// The ids and the places of a message's events. A hub that makes them must have read the whole message.
+    pub(crate) fn of_message(&self, tick: Tick, sequence: u64, events: usize) -> MessageIds {
+        // So short that all of them have room in the message's places: of the number of events they tell its binary digits at most.
+        let room = Place::MAX_EVENTS / events.clamp(1, Place::MAX_EVENTS);
+        MessageIds {
+            veiled: self.veiled(tick),
+            steps: SplitMix64(self.hash(&[&sequence.to_be_bytes(), b"steps"])),
+            step_bits: room.ilog2(),
+            sequence,
+            next: 0,
+            left: events,
+        }
+    }
+
+    /// The place of the event with this id; `None` if the id is not of this stream, or not of its messages up to the `last`.
+    pub(crate) fn place(&self, id: EventId, last: u64) -> Option<Place> {
+        let bits = id.to_u128();
+        let Veiled { time, offset } = self.veiled(Tick::of_id(id));
+        if bits >> 62 != time >> 62 {
+            return None;
+        }
+        let number = bits as u64 & (u64::MAX >> 2);
+        number.checked_sub(offset).map(Place).filter(|place| place.sequence() <= last)
+    }
+
+    fn veiled(&self, Tick(tick): Tick) -> Veiled {
+        let [milliseconds, fraction] = [tick >> 12, tick & 0xfff].map(u128::from);
+        Veiled {
+            time: milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62,
+            offset: self.hash(&[&tick.to_be_bytes()]) >> (64 - Place::BITS),
+        }
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> u64 {
+        let mut hash = Sha256::new().chain_update(self.key);
+        parts.iter().for_each(|part| hash.update(part));
+        let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hash.finalize().into();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// What the ids of a tick have in common.
+#[derive(Debug, Clone, Copy)]
+struct Veiled {
+    time: u128,
     offset: u64,
 }
 
-impl StreamIds {
-    /// Of the stream of this name that was created at this nanosecond. One that is deleted and made again is another.
-    pub(crate) fn of(stream: &str, created: i128) -> Self {
-        let key = Sha256::new().chain_update(created.to_be_bytes()).chain_update(stream).finalize();
-        Self { key: key.into() }
+impl Veiled {
+    fn id(self, place: Place) -> EventId {
+        EventId::new(Uuid::from_u128(self.time | u128::from(self.offset + place.0)))
     }
+}
 
-    pub(crate) fn id(&self, milliseconds: u64, place: Place) -> EventId {
-        let Veil { proof, offset } = self.veil(milliseconds);
-        let [time, proof, number] =
-            [milliseconds, u64::from(proof), offset + place.0].map(u128::from);
-        EventId::new(Uuid::from_u128(time << 80 | 7 << 76 | proof << 64 | 0b10 << 62 | number))
+/// See [`StreamIds::of_message`].
+#[derive(Debug)]
+pub(crate) struct MessageIds {
+    veiled: Veiled,
+    steps: SplitMix64,
+    step_bits: u32,
+    sequence: u64,
+    /// The least position that the next event may have.
+    next: u64,
+    left: usize,
+}
+
+impl Iterator for MessageIds {
+    type Item = (EventId, Place);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        // Also to the first event: else two messages of one tick would tell of an event that it is its message's first.
+        self.next += step(self.steps.next(), self.step_bits);
+        let place = Place::new(self.sequence, self.next - 1);
+        Some((self.veiled.id(place), place))
     }
+}
 
-    /// The place of the event with this id; `None` if the id is not of this stream.
-    pub(crate) fn place(&self, id: EventId) -> Option<Place> {
-        let bits = id.to_u128();
-        let Veil { proof, offset } = self.veil((bits >> 80) as u64);
-        let number = (bits as u64) & (u64::MAX >> 2);
-        let is_ours = (bits >> 76) & 0xf == 7
-            && (bits >> 64) & 0xfff == u128::from(proof)
-            && (bits >> 62) & 0b11 == 0b10;
-        let place = number.checked_sub(offset).filter(|place| place >> Place::BITS == 0)?;
-        is_ours.then_some(Place(place))
-    }
+/// Quick, and for ever the same: hubs of different builds must agree. It is no cipher; who works one out knows of one message.
+#[derive(Debug)]
+struct SplitMix64(u64);
 
-    fn veil(&self, milliseconds: u64) -> Veil {
-        let hash = Sha256::new()
-            .chain_update(self.key)
-            .chain_update(milliseconds.to_be_bytes())
-            .finalize();
-        let [a, b, c, d, e, f, g, h, i, j, ..]: [u8; 32] = hash.into();
-        Veil {
-            proof: u16::from_be_bytes([a, b]) & 0xfff,
-            offset: u64::from_be_bytes([c, d, e, f, g, h, i, j]) >> (64 - Place::BITS),
-        }
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
     }
 }
 
@@ -100,16 +191,36 @@ mod tests {
     use super::*;
 
     const CREATED: i128 = 1_795_342_367_123_456_789;
-    const NOW: u64 = 1_795_342_367_107;
+    const KEY: Option<&str> = Some("8f14e45fceea167a5a36dedd4bea2543");
+
+    fn ours() -> StreamIds {
+        StreamIds::of("S", CREATED, KEY)
+    }
+
+    /// So many ticks after the beginning of a millisecond.
+    fn now(ticks: u64) -> Tick {
+        Tick((1_795_342_367_107 << 12) + ticks)
+    }
+
+    fn places(sequence: u64, events: usize) -> Vec<Place> {
+        ours().of_message(now(0), sequence, events).map(|(_, place)| place).collect()
+    }
+
+    /// From each event of a message to the next one.
+    fn steps(sequence: u64, events: usize) -> Vec<u64> {
+        places(sequence, events).windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
+    }
 
     proptest! {
         #[test]
         fn a_place_is_found_again_by_its_id(
-            milliseconds in 0..1u64 << 48, sequence in 0..1u64 << 43, index in 0..Place::MAX_EVENTS,
+            tick in 0..1u64 << 60, sequence in 0..1u64 << 43, position in 0..1u64 << 18,
         ) {
-            let (ids, place) = (StreamIds::of("S", CREATED), Place::new(sequence, index));
-            let id = ids.id(milliseconds, place);
-            prop_assert_eq!(ids.place(id), Some(place));
+            let (ids, place) = (ours(), Place::new(sequence, position));
+            let id = ids.id(Tick(tick), place);
+            prop_assert_eq!((ids.place(id, sequence), Tick::of_id(id)), (Some(place), Tick(tick)));
+            prop_assert_eq!(id.milliseconds(), tick >> 12);
+            prop_assert!(sequence == 0 || ids.place(id, sequence - 1).is_none());
             let uuid: Uuid = id.to_string().parse().unwrap();
             prop_assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
         }
@@ -118,36 +229,128 @@ mod tests {
         fn ids_are_in_the_order_of_time_and_place(
             early in 0..3u64, late in 0..3u64, first in 0..1u64 << 61, second in 0..1u64 << 61,
         ) {
-            let ids = StreamIds::of("S", CREATED);
-            let [a, b] = [(NOW + early, Place(first)), (NOW + late, Place(second))];
-            prop_assert_eq!(a.cmp(&b), ids.id(a.0, a.1).cmp(&ids.id(b.0, b.1)));
+            let [a, b] = [(now(early), Place(first)), (now(late), Place(second))];
+            prop_assert_eq!(a.cmp(&b), ours().id(a.0, a.1).cmp(&ours().id(b.0, b.1)));
+        }
+
+        #[test]
+        fn the_ids_of_a_message_increase_and_are_its_own(
+            sequence in 0..1u64 << 43, events in prop_oneof![0..20usize, Just(1000)],
+        ) {
+            let made: Vec<_> = ours().of_message(now(5), sequence, events).collect();
+            prop_assert_eq!(made.len(), events);
+            prop_assert!(made.is_sorted_by(|a, b| a < b));
+            for (id, place) in made {
+                prop_assert!(Place::before(sequence) < place && place.sequence() == sequence);
+                prop_assert_eq!((ours().id(now(5), place), ours().place(id, sequence)), (id, Some(place)));
+            }
         }
     }
 
     #[test]
-    fn the_ids_of_another_stream_are_not_taken_for_this_ones() {
-        let (ours, others) = (StreamIds::of("S", CREATED), StreamIds::of("S", CREATED + 1));
-        let foreign = |index: usize| others.id(NOW + index as u64, Place::new(7, index));
-        let taken = (0..4096).filter(|index| ours.place(foreign(*index)).is_some()).count();
-        // One in 4,096 has the same proof by chance, and most of these no place that there can be.
-        assert!(taken < 8, "{taken}");
+    fn a_message_has_room_for_the_most_events() {
+        for events in [1, 3, Place::MAX_EVENTS / 2 + 1, Place::MAX_EVENTS] {
+            let places = places(7, events);
+            assert!(places.is_sorted_by(|a, b| a < b));
+            assert!(Place::before(7) < places[0] && places[events - 1] <= Place::before(8));
+        }
+    }
+
+    #[test]
+    fn a_tick_is_the_4096th_part_of_a_millisecond() {
+        let tick = |nanoseconds| Tick::of(Timestamp::from_nanosecond(nanoseconds).unwrap());
+        let millisecond = 1_795_342_367_107_000_000;
+        assert_eq!([0, 244, 245, 500_000].map(|n| tick(millisecond + n)), [0, 0, 1, 2048].map(now));
+        assert_eq!((tick(-1), tick(millisecond - 1).next()), (Tick(0), now(0)));
+        assert_eq!(Tick::of(Timestamp::MAX).0 >> 60, 0);
+    }
+
+    #[test]
+    fn an_id_of_another_stream_is_taken_for_this_ones_as_rarely_as_is_said() {
+        let others = [
+            StreamIds::of("S", CREATED + 1, KEY),
+            StreamIds::of("T", CREATED, KEY),
+            StreamIds::of("S", CREATED, None),
+            StreamIds::of("S", CREATED, Some("other")),
+        ];
+        let foreign = |n: u64| others[n as usize % 4].id(now(n), Place::new(n, n));
+        let taken =
+            |last| (0..16_384).filter(|n| ours().place(foreign(*n), last).is_some()).count();
+        // One in 2,048 is eight of them.
+        assert!((1..24).contains(&taken((1 << 32) - 1)), "{}", taken((1 << 32) - 1));
+        assert!((100..156).contains(&taken((1 << 36) - 1)), "{}", taken((1 << 36) - 1));
+        assert_eq!(taken(1_000_000), 0);
+    }
+
+    #[test]
+    fn what_is_no_uuid_of_version_7_is_not_taken_for_an_id() {
+        let id = ours().id(now(0), Place::new(7, 0));
+        for bit in [62, 63, 76, 79] {
+            let other = EventId::new(Uuid::from_u128(id.to_u128() ^ 1 << bit));
+            assert_eq!(ours().place(other, u64::MAX), None, "{bit}");
+        }
     }
 
     #[test]
     fn what_comes_before_a_message_is_after_all_of_the_one_before_it() {
-        let (last, before) = (Place::new(6, Place::MAX_EVENTS - 1), Place::before(7));
+        let (last, before) = (Place::new(6, (1 << 18) - 1), Place::before(7));
         assert!(last <= before && before < Place::new(7, 0));
         assert_eq!(before.sequence(), 6);
     }
 
     #[test]
-    fn two_ids_do_not_tell_how_many_messages_came_between_them() {
-        let ids = StreamIds::of("S", CREATED);
-        let number = |milliseconds, sequence| {
-            ids.id(milliseconds, Place::new(sequence, 0)).to_u128() as u64 & (u64::MAX >> 2)
+    fn two_ids_of_a_millisecond_do_not_tell_how_many_messages_came_between_them() {
+        let number = |n| ours().id(now(n), Place::new(n, 0)).to_u128() as u64 & (u64::MAX >> 2);
+        // In consecutive ticks: as often less as more.
+        let increases = (0..1000).filter(|n| number(*n) < number(n + 1)).count();
+        assert!((400..600).contains(&increases), "{increases}");
+    }
+
+    #[test]
+    fn a_small_step_within_a_message_does_not_tell_how_many_events_it_has() {
+        let lengths = |steps: Vec<u64>| {
+            let mut found = [0; 18];
+            steps.iter().for_each(|step| found[step.ilog2() as usize] += 1);
+            found
         };
-        // In consecutive milliseconds: as often less as more.
-        let increases = (0..1000).filter(|n| number(NOW + n, *n) < number(NOW + n + 1, n + 1));
-        assert!((400..600).contains(&increases.count()));
+        let of_two = lengths((0..17_000).flat_map(|sequence| steps(sequence, 2)).collect());
+        let of_many = lengths((0..8).flat_map(|sequence| steps(sequence, 1_001)).collect());
+        // Of two events' steps, 17 lengths are equally frequent; of 1,001 events' the first eight of them.
+        assert!(of_two[..17].iter().all(|found| (850..1150).contains(found)), "{of_two:?}");
+        assert!(of_many[..8].iter().all(|found| (850..1150).contains(found)), "{of_many:?}");
+        assert_eq!((of_two[17], of_many[8..].iter().sum::<i32>()), (0, 0));
+    }
+
+    #[test]
+    fn a_messages_first_event_is_not_always_at_its_beginning() {
+        let firsts = (0..1000).map(|sequence| places(sequence, 1)[0]);
+        let at_beginning = firsts.filter(|first| *first == Place::new(first.sequence(), 0)).count();
+        // One step of 18 lengths.
+        assert!((20..100).contains(&at_beginning), "{at_beginning}");
+    }
+
+    /// Hubs of one stream may be of different builds: what changes these ids is a change that breaks.
+    #[test]
+    fn ids_are_what_they_have_always_been() {
+        let ids = |stream: StreamIds| {
+            let made = stream.of_message(now(1234), 56_789, 3).map(|(id, _)| id.to_string());
+            made.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            ids(ours()),
+            [
+                "01a202be-7983-74d2-9e9a-cb79c066886a",
+                "01a202be-7983-74d2-9e9a-cb79c0668875",
+                "01a202be-7983-74d2-9e9a-cb79c066a105",
+            ]
+        );
+        assert_eq!(
+            ids(StreamIds::of("S", CREATED, None)),
+            [
+                "01a202be-7983-74d2-9a7a-8f82d1e87b81",
+                "01a202be-7983-74d2-9a7a-8f82d1e8c612",
+                "01a202be-7983-74d2-9a7a-8f82d1e8d84a",
+            ]
+        );
     }
 }
