@@ -10,6 +10,7 @@
 mod apart;
 mod flow;
 mod harness;
+mod joined_ids;
 mod joined_metrics;
 mod joined_replay;
 mod law;

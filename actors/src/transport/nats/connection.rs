@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
-use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
+use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
     self, DiscardPolicy, Info, LastRawMessageErrorKind, State, StorageType,
 };
@@ -20,7 +20,7 @@ use async_nats::{
 use nkeys::KeyPair;
 use percent_encoding::percent_decode_str;
 use rand::seq::IndexedRandom;
-use rand::{random_range, rng};
+use rand::{random, random_range, rng};
 use tokio::time::Instant;
 
 use super::place::StreamIds;
@@ -41,6 +41,9 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The server takes so much of a message for its headers and subject.
 const ENVELOPE_BYTES: usize = 512;
+
+/// What the stream's metadata says that the ids of its events are veiled by. It must stay as it is.
+const KEY: &str = "telemetry-hub.key";
 
 /// Why a hub is not joined.
 pub(super) type Reason = String;
@@ -232,6 +235,7 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     check_subjects(&info, &link.config.prefix)?;
     check_window(&info, &link.config)?;
     let created = info.created.unix_timestamp_nanos();
+    let key = info.config.metadata.get(KEY);
     let max_payload = client.max_payload();
     let limit = match usize::try_from(info.config.max_message_size) {
         Ok(limit) if limit > 0 => limit.min(max_payload),
@@ -239,7 +243,7 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     };
     let session = Session {
         context,
-        ids: StreamIds::of(&link.config.stream, created, None),
+        ids: StreamIds::of(&link.config.stream, created, key.map(String::as_str)),
         max_payload: limit.saturating_sub(ENVELOPE_BYTES),
     };
     Ok((session, info))
@@ -335,16 +339,25 @@ async fn create_stream(context: &Context, config: &NatsConfig) -> Result<Info, R
         discard: DiscardPolicy::Old,
         duplicate_window: DUPLICATE_WINDOW.min(*max_age),
         description: Some("events of telemetry-hub".to_owned()),
+        metadata: [(KEY.to_owned(), format!("{:032x}", random::<u128>()))].into(),
         ..stream::Config::default()
     };
-    // Another hub may have been first: then it has made the same.
     match context.create_stream(wanted).await {
         Ok(stream) => {
             tracing::info!(stream = config.stream, "created the stream");
             Ok(stream.cached_info().clone())
         }
+        // Another hub was first, and has given it another key.
+        Err(error) if is_there(&error.kind()) => match context.get_stream(stream).await {
+            Ok(stream) => Ok(stream.cached_info().clone()),
+            Err(error) => Err(told("the stream cannot be reached", &error)),
+        },
         Err(error) => Err(told("the stream cannot be created", &error)),
     }
+}
+
+fn is_there(error: &CreateStreamErrorKind) -> bool {
+    matches!(error, CreateStreamErrorKind::JetStream(api) if api.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
 /// What has failed, and why, with what lies behind it.
