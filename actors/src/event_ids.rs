@@ -1,4 +1,4 @@
-//! Makes the ids of accepted events: UUIDv7 (RFC 9562, section 6.2, method 1), each greater than the one before.
+//! Makes the ids of accepted events: UUIDv7 (RFC 9562, section 6.2, methods 3 and 1), each greater than the one before.
 //!
 //! Every event gets one under the log's lock, on the thread that brings it: no system call, and nothing of that thread's.
 
@@ -9,33 +9,69 @@ use uuid::Uuid;
 
 use crate::event::EventId;
 
-/// One less than how far two ids of a millisecond are apart at most.
-const LARGEST_STEP: u64 = (1 << 16) - 1;
+/// Two neighbours of a tick are less than 2^40 apart, so that one has room for 2^21 events at least. If more come, as they may while the
+/// time of day is behind, the ids go on in the next one.
+const STEP_BITS: u32 = 40;
+
+/// What stands behind the time in an id has so many bits.
+const COUNTER_BITS: u32 = 62;
+
+/// The time in an id, in 4,096ths of a millisecond since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(pub(crate) u64);
+
+impl Tick {
+    pub(crate) const PER_MILLISECOND: u128 = 4096;
+
+    pub(crate) fn of(time: Timestamp) -> Self {
+        let nanoseconds = u128::try_from(time.as_nanosecond()).unwrap_or(0);
+        Self((nanoseconds * Self::PER_MILLISECOND / 1_000_000) as u64)
+    }
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The id of this time that goes on so.
+    pub(crate) fn id(self, counter: u64) -> EventId {
+        let [milliseconds, fraction, counter] =
+            [self.0 >> 12, self.0 & 0xfff, counter].map(u128::from);
+        EventId::new(Uuid::from_u128(
+            milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | counter,
+        ))
+    }
+}
 
 /// Ids increase strictly, even if the time of day does not.
 #[derive(Debug, Default)]
 pub(crate) struct EventIds {
-    /// Known to nobody else: ids of two hubs differ, even of one millisecond.
+    /// Known to nobody else: ids of two hubs differ, even of one tick.
     keys: RandomState,
-    milliseconds: u64,
-    /// Begins anew, somewhere, in each millisecond, and goes on by steps that nobody can foretell: the ids of two events do not tell how
-    /// many came between them. So far from its end that no millisecond takes it there.
+    tick: Tick,
+    /// Begins anew, somewhere in its lower half, in each tick, and goes on by [steps](step) that nobody can foretell: the ids of two
+    /// events do not tell how many came between them, as long as those are few or it was another tick.
     counter: u64,
 }
 
 impl EventIds {
     pub(crate) fn next(&mut self, now: Timestamp) -> EventId {
-        let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        if milliseconds > self.milliseconds {
-            self.milliseconds = milliseconds;
-            self.counter = self.keys.hash_one(milliseconds) >> 1;
+        let tick = Tick::of(now);
+        let stepped = self.counter + step(self.keys.hash_one(self.counter), STEP_BITS);
+        if tick <= self.tick && stepped >> COUNTER_BITS == 0 {
+            self.counter = stepped;
         } else {
-            self.counter += 1 + (self.keys.hash_one(self.counter) & LARGEST_STEP);
+            // The next one if there is no room left in this one.
+            self.tick = tick.max(self.tick.next());
+            self.counter = self.keys.hash_one(self.tick.0) >> (u64::BITS - COUNTER_BITS + 1);
         }
-        let (high, low) = (self.counter >> 52, self.counter & ((1 << 52) - 1));
-        let [time, high, low] = [self.milliseconds, high, low].map(u128::from);
-        EventId::new(Uuid::from_u128(time << 80 | 7 << 76 | high << 64 | 0b10 << 62 | low << 10))
+        self.tick.id(self.counter)
     }
+}
+
+/// Less than 2^bits, and more than 0: each number of binary digits is as frequent as each other. At most 48 bits.
+pub(crate) fn step(random: u64, bits: u32) -> u64 {
+    let digits = ((random >> 48) * u64::from(bits)) >> 16;
+    1 << digits | random & ((1 << digits) - 1)
 }
 
 #[cfg(test)]
@@ -56,11 +92,77 @@ mod tests {
     }
 
     #[test]
-    fn counter_goes_on_past_its_low_bits() {
-        let mut ids = EventIds { milliseconds: u64::MAX >> 16, ..EventIds::default() };
-        ids.counter = (1 << 52) - 2;
-        let made = [0; 4].map(|_| ids.next(at(0)));
+    fn a_tick_is_the_4096th_part_of_a_millisecond() {
+        let of = |nanoseconds| {
+            let time = at(0).as_nanosecond() + nanoseconds;
+            Tick::of(Timestamp::from_nanosecond(time).unwrap()).0 - Tick::of(at(0)).0
+        };
+        assert_eq!([0, 244, 245, 500_000, 1_000_000].map(of), [0, 0, 1, 2048, 4096]);
+        let [before, after] = [at(-1), at(1)].map(|time| Tick::of(time).id(7).milliseconds());
+        assert_eq!(after - before, 2);
+        assert_eq!((Tick::of(Timestamp::MIN), Tick::of(Timestamp::MAX).0 >> 60), (Tick(0), 0));
+    }
+
+    #[test]
+    fn what_came_between_two_of_one_millisecond_does_not_show() {
+        let microsecond = jiff::SignedDuration::from_micros(1);
+        let counter = |id: EventId| id.to_u128() as u64;
+        let mut ids = EventIds::default();
+        let increases = (0..1000).filter(|n| {
+            let begun = at(0) + *n * 2 * microsecond;
+            counter(ids.next(begun)) < counter(ids.next(begun + microsecond))
+        });
+        // As often less as more.
+        assert!((400..600).contains(&increases.count()));
+    }
+
+    #[test]
+    fn where_a_tick_has_no_room_the_next_one_begins() {
+        let mut ids = EventIds::default();
+        let first = ids.next(at(5));
+        ids.counter = u64::MAX >> 2;
+        let made = [first, ids.next(at(5)), ids.next(at(3)), ids.next(at(6))];
         assert!(made.is_sorted_by(|a, b| a < b), "{made:?}");
+        let tick = |id: EventId| (id.to_u128() >> 64) as u64;
+        let ticks = made.map(|id| tick(id) - tick(first));
+        // With the four bits of the version between.
+        assert_eq!(ticks, [0, 1, 1, 1 << 16]);
+    }
+
+    /// Of 20,000 pairs of ids of one tick with so many others between them: how far the two are apart.
+    fn differences(between: usize) -> Vec<u64> {
+        let mut ids = EventIds::default();
+        let mut difference = || {
+            let before = ids.counter;
+            (0..=between).for_each(|_| _ = ids.next(at(0)));
+            ids.counter - before
+        };
+        difference();
+        (0..20_000).map(|_| difference()).collect()
+    }
+
+    /// By chance this fails less than once in 10^9 times.
+    #[test]
+    fn how_far_two_ids_are_apart_does_not_prove_that_others_came_between() {
+        let (neighbours, ten, hundred) = (differences(0), differences(10), differences(100));
+        let (farthest, nearest) =
+            (*neighbours.iter().max().unwrap(), *hundred.iter().min().unwrap());
+        let at_most = |differences: &[u64]| differences.iter().filter(|d| **d <= farthest).count();
+        // Some 17,800, and 120: what is farther apart is no pair of neighbours.
+        assert!(at_most(&ten) > 17_000, "{}", at_most(&ten));
+        assert!(at_most(&hundred) > 40, "{}", at_most(&hundred));
+        // Some 1,000.
+        let far = neighbours.iter().filter(|d| **d >= nearest).count();
+        assert!(far > 250, "{far}");
+    }
+
+    #[test]
+    fn steps_of_each_length_are_as_frequent() {
+        let mut found = [0; STEP_BITS as usize];
+        differences(0).iter().for_each(|step| found[step.ilog2() as usize] += 1);
+        assert!(found.iter().all(|found| (300..700).contains(found)), "{found:?}");
+        assert_eq!([0, u64::MAX].map(|random| step(random, 40)), [1, (1 << 40) - 1]);
+        assert_eq!([0, u64::MAX].map(|random| step(random, 0)), [1, 1]);
     }
 
     #[test]

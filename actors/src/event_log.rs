@@ -183,6 +183,15 @@ impl EventLog {
         (events[index - 1].id, events.get(index).map(|event| event.id).or(after))
     }
 
+    /// Whether the event with this id is here.
+    pub(crate) fn has(&self, id: EventId) -> bool {
+        let mut state = lock(&self.state);
+        state.seal();
+        let index = state.batches.partition_point(|batch| batch.last_id() < id);
+        let events = state.batches.get(index).map(|batch| &batch.events);
+        events.is_some_and(|events| events.binary_search_by_key(&id, |event| event.id).is_ok())
+    }
+
     /// The oldest batch that the collector has still to route. Closes the open batch.
     pub(crate) fn next_unrouted(&self) -> Option<Arc<EventBatch>> {
         let mut state = lock(&self.state);

@@ -106,7 +106,7 @@ impl Replayer {
     ) -> Self {
         let now = core.config.clock.now();
         let since = replay.since.map(|since| match since {
-            Since::Event(id) => Since::Event(own_id(core, id)),
+            Since::Event(id) => Since::Event(resume_after(core, group, id)),
             Since::Ago(duration) => {
                 Since::Time(now.checked_sub(duration).unwrap_or(jiff::Timestamp::MIN))
             }
@@ -137,10 +137,14 @@ impl Replayer {
             follow: group.new_follow_set(),
             replayed: 0,
         };
-        // The event that was asked by may itself tell what to follow.
-        let is_next = since == Some(Since::Event(core.log.complete_from()));
+        let is_in_archive = |since| match since {
+            _ if start.expired.is_some() => true,
+            // The event that was asked by may itself tell what to follow.
+            Since::Event(id) => id == core.log.complete_from() || is_unclear(core, id),
+            Since::Time(_) | Since::Ago(_) => false,
+        };
         match (start.expired, since) {
-            (expired, Some(since)) if core.broker().is_some() && (expired.is_some() || is_next) => {
+            (_, Some(since)) if core.broker().is_some() && is_in_archive(since) => {
                 replayer.after = first_wanted(since);
                 if let Some(search) = &mut replayer.search {
                     search.reached = replayer.after;
@@ -283,9 +287,10 @@ impl Replayer {
             }
             Fetched::Foreign => {
                 let start = core.log.start(self.since, core.config.clock.now());
-                if let Some(expired) = start.expired {
-                    tell_expired(core, group, outbox, expired, self.asked);
-                }
+                // Wherever it lies in the log, that says nothing.
+                let expired = Expired { from: self.asked, to: None };
+                let expired = start.expired.unwrap_or(expired);
+                tell_expired(core, group, outbox, expired, self.asked);
                 (self.after, self.since) = (start.after, None);
                 self.position = first_position(&core.log, group, start.position);
             }
@@ -325,7 +330,8 @@ impl Replayer {
             self.position = core.log.tail();
             return;
         }
-        self.after = self.after.max(complete_from);
+        let after = in_log(core, self.after).unwrap_or(self.after);
+        self.after = after.max(complete_from);
         let position = core.log.position_after(self.after);
         self.position = first_position(&core.log, group, position);
     }
@@ -398,19 +404,36 @@ impl Replayer {
     }
 }
 
-/// The log's own id of an event that another hub may know by a slightly different one; of a mark, that of the last event before it.
-fn own_id(core: &HubCore, id: EventId) -> EventId {
-    let own = number(core, id).and_then(|offset| {
-        let (own, next) = core.log.around(offset);
-        // A stream that was made anew gives the same numbers again.
-        let own_number = number(core, own)?;
-        let is_between = || {
-            let is_later = |next| number(core, next).is_some_and(|next| next > offset);
-            own_number < offset && next.is_none_or(is_later) && has_read(core, id)
-        };
-        (own_number == offset || is_between()).then_some(own)
-    });
-    own.unwrap_or(id)
+/// The event or mark after which a client goes on that comes with this id.
+fn resume_after(core: &HubCore, group: &FilterGroup, id: EventId) -> EventId {
+    let is_past = || id.milliseconds() <= core.config.clock.now().as_millisecond().cast_unsigned();
+    if core.broker().is_none() && group.filter().is_limited() && is_past() {
+        // An id may be made up, to hear whether it is past the last event, whosever that was: now is past it, too.
+        return id.min(core.log.last_id());
+    }
+    in_log(core, id).filter(|own| *own <= id).unwrap_or(id)
+}
+
+/// Whether the log cannot tell what came after this id. It is of another stream, and of that one the log does not have it; or of this one,
+/// and what the log has there came later, as the stream has lost its end and gives the same numbers again.
+fn is_unclear(core: &HubCore, id: EventId) -> bool {
+    match number(core, id) {
+        None => !core.log.has(id),
+        Some(_) => in_log(core, id).is_some_and(|own| own > id),
+    }
+}
+
+/// The log's own id of an event of the stream that another hub may know by a slightly different one; of a mark, that of the last event
+/// before it.
+fn in_log(core: &HubCore, id: EventId) -> Option<EventId> {
+    let offset = number(core, id)?;
+    let (own, next) = core.log.around(offset);
+    let own_number = number(core, own)?;
+    let is_between = || {
+        let is_later = |next| number(core, next).is_some_and(|next| next > offset);
+        own_number < offset && next.is_none_or(is_later) && has_read(core, id)
+    };
+    (own_number == offset || is_between()).then_some(own)
 }
 
 /// Whether the stream that joins this hub to others has been read as far as that.

@@ -28,6 +28,7 @@ use publish::Pending;
 use super::{Archive, Broker, TransportState};
 use crate::error::IngestError;
 use crate::event::{Content, EventId, NewEvent};
+use crate::event_ids::Tick;
 use crate::hub::HubMessage;
 use crate::hub_core::HubCore;
 use crate::lock;
@@ -50,6 +51,10 @@ mod wire;
 
 /// How many replays read the stream at once; the others wait for their turn.
 const READERS: usize = 16;
+
+/// How many messages another hub may be ahead of this one, so that its ids still are numbers here. One in 2,048 ids of other streams is
+/// taken for such a number: that costs a look into the stream's past, which knows better.
+const AHEAD: u64 = (1 << 32) - 1;
 
 /// For how long a complaint explains what fails: longer than a question may go unanswered.
 const COMPLAINT_LASTS: Duration = Duration::from_secs(10);
@@ -206,8 +211,8 @@ struct Progress {
     ids: Option<StreamIds>,
     /// The last message that is in the log.
     sequence: u64,
-    /// The time in the last id: no later one has less.
-    milliseconds: u64,
+    /// The time in the ids of that message: those of each later one have a later one.
+    tick: Tick,
     /// How many messages the stream had then that this hub had not read.
     lag: u64,
 }
@@ -408,18 +413,18 @@ impl Broker for NatsBroker {
     }
 
     fn mark(&self) -> Option<EventId> {
-        let Progress { ids, sequence, milliseconds, .. } = self.0.progress();
-        Some(ids?.id(milliseconds, Place::before(sequence + 1)))
+        let Progress { ids, sequence, tick, .. } = self.0.progress();
+        Some(ids?.id(tick, Place::before(sequence + 1)))
     }
 
     fn has_read(&self, id: EventId) -> bool {
         let Progress { ids, sequence, .. } = self.0.progress();
-        let place = ids.and_then(|ids| ids.place(id));
-        place.is_some_and(|place| place.sequence() <= sequence)
+        ids.is_some_and(|ids| ids.place(id, sequence).is_some())
     }
 
     fn number(&self, id: EventId) -> Option<u64> {
-        Some(self.0.progress().ids?.place(id)?.number())
+        let Progress { ids, sequence, .. } = self.0.progress();
+        Some(ids?.place(id, sequence + AHEAD)?.number())
     }
 
     fn hub_name(&self) -> &str {
@@ -451,5 +456,25 @@ impl Broker for NatsBroker {
             Sample::own_counter("hub.transport.holes", counters.holes.get()),
             Sample::own_counter("hub.transport.unreadable", counters.unreadable.get()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_hub_has_read_has_a_number_here_and_has_not_been_read() {
+        let broker = NatsBroker(Arc::new(Link::new(NatsConfig::default(), 0)));
+        let ids = StreamIds::of("S", 7, None);
+        let found = |sequence| {
+            let (id, place) = ids.of_message(Tick::default(), sequence, 1).next().unwrap();
+            (broker.number(id) == Some(place.number()), broker.has_read(id))
+        };
+        assert_eq!(found(5), (false, false));
+        let progress = Progress { ids: Some(ids), sequence: 5, ..Progress::default() };
+        broker.0.progress.send_replace(progress);
+        assert_eq!([5, 6].map(found), [(true, true), (true, false)]);
+        assert_eq!([5 + AHEAD, 6 + AHEAD].map(found), [(true, false), (false, false)]);
     }
 }

@@ -10,8 +10,10 @@
 mod apart;
 mod flow;
 mod harness;
+mod joined_ids;
 mod joined_metrics;
 mod joined_replay;
+mod joined_set_back;
 mod law;
 mod layer;
 mod lifecycle;

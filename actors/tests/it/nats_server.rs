@@ -19,7 +19,7 @@ pub(crate) struct Server {
 impl Server {
     /// One that does not run yet.
     pub(crate) fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats-{port}"));
         Self { port, folder, child: None }
     }
@@ -35,6 +35,32 @@ impl Server {
         command.args(["--addr", "127.0.0.1", "--jetstream", "--port", &self.port.to_string()]);
         command.arg("--store_dir").arg(&self.folder).stdin(Stdio::null());
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    /// At once, as if its machine had lost its power.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// What it has on its disk.
+    pub(crate) fn save(&self) -> PathBuf {
+        let saved = self.folder.join("saved");
+        copy(&self.folder.join("jetstream"), &saved);
+        saved
+    }
+
+    pub(crate) fn restore(&self, saved: &Path) {
+        let store = self.folder.join("jetstream");
+        std::fs::remove_dir_all(&store).unwrap();
+        copy(saved, &store);
+    }
+
+    /// Somewhere else it is found only by those who are told so. Returns where it was.
+    pub(crate) fn move_to(&mut self, port: u16) -> u16 {
+        std::mem::replace(&mut self.port, port)
     }
 
     pub(crate) async fn hub(&self, name: &str) -> HubHandle {
@@ -66,11 +92,24 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            child.kill().ok();
-            child.wait().ok();
-        }
+        self.stop();
         std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
     }
 }
 

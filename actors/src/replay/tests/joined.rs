@@ -11,6 +11,7 @@ use ractor::{ActorCell, ActorRef, SpawnErr};
 use super::*;
 use crate::error::IngestError;
 use crate::event::CreatedAt;
+use crate::event_ids::Tick;
 use crate::event_log::Arrival;
 use crate::hub::HubMessage;
 use crate::lock;
@@ -44,7 +45,7 @@ struct Stream {
 impl Stream {
     fn new(is_whole: bool, read: u64) -> Arc<Self> {
         Arc::new(Self {
-            ids: StreamIds::of("S", 7),
+            ids: StreamIds::of("S", 7, None),
             first: Mutex::new(1),
             messages: Mutex::default(),
             is_whole,
@@ -52,14 +53,12 @@ impl Stream {
         })
     }
 
-    /// Three messages a millisecond.
-    fn milliseconds(sequence: u64) -> u64 {
-        1_795_342_367_000 + sequence / 3
+    /// Three messages one right after the other, nine in a millisecond.
+    fn tick(sequence: u64) -> Tick {
+        Tick((1_795_342_367_000 << 12) + sequence / 3 * 1365 + sequence % 3)
     }
 
-    fn event(&self, sequence: u64, index: usize, (kind, span): Kind) -> Arc<Event> {
-        let place = Place::new(sequence, index);
-        let id = self.ids.id(Self::milliseconds(sequence), place);
+    fn event((id, place): (EventId, Place), (kind, span): Kind) -> Arc<Event> {
         let event = NewEvent::new(kind);
         let content = Content::Given(match span {
             Some(span) => event.span(span),
@@ -76,17 +75,17 @@ impl Stream {
         if !self.is_whole && kinds[0].0 == ELSEWHERE {
             return Some(Vec::new());
         }
-        let events = kinds.iter().enumerate();
-        Some(events.map(|(index, kind)| self.event(sequence, index, *kind)).collect())
+        let ids = self.ids.of_message(Self::tick(sequence), sequence, kinds.len());
+        Some(ids.zip(kinds).map(|(id, kind)| Self::event(id, *kind)).collect())
     }
 
     /// What a client is given that comes when this message has been read.
     fn mark(&self, sequence: u64) -> EventId {
-        self.ids.id(Self::milliseconds(sequence), Place::before(sequence + 1))
+        self.ids.id(Self::tick(sequence), Place::before(sequence + 1))
     }
 
     fn mark_after(&self, id: EventId) -> EventId {
-        self.mark(self.ids.place(id).unwrap().sequence())
+        self.mark(self.ids.place(id, self.last_sequence()).unwrap().sequence())
     }
 
     fn last_sequence(&self) -> u64 {
@@ -155,11 +154,11 @@ impl Broker for Joined {
     }
 
     fn has_read(&self, id: EventId) -> bool {
-        self.0.ids.place(id).is_some_and(|place| place.sequence() <= *lock(&self.0.read))
+        self.0.ids.place(id, *lock(&self.0.read)).is_some()
     }
 
     fn number(&self, id: EventId) -> Option<u64> {
-        self.0.ids.place(id).map(Place::number)
+        self.0.ids.place(id, self.0.last_sequence()).map(Place::number)
     }
 
     fn samples(&self) -> Vec<Sample> {
@@ -202,12 +201,11 @@ impl Archive for Reader {
 impl Reader {
     fn begin(&self) -> Option<Course> {
         let asked = match self.since {
-            Since::Event(id) => self.stream.ids.place(id)?,
+            Since::Event(id) => self.stream.ids.place(id, self.stream.last_sequence())?,
             Since::Time(_) | Since::Ago(_) => Place::before(1),
         };
         let next = if self.looks_back { 1 } else { asked.sequence() };
-        let is_there = asked.sequence() <= self.stream.last_sequence();
-        is_there.then_some(Course { asked, after: asked, next })
+        Some(Course { asked, after: asked, next })
     }
 
     fn fetch(&mut self) -> Fetched {
@@ -218,8 +216,8 @@ impl Reader {
         let first = *lock(&stream.first);
         let mut expired = None;
         if course.after < Place::before(first) {
-            let before = stream.ids.id(Stream::milliseconds(first), Place::before(first));
-            let from = stream.ids.id(Stream::milliseconds(course.after.sequence()), course.after);
+            let before = stream.ids.id(Stream::tick(first).previous(), Place::before(first));
+            let from = stream.ids.id(Stream::tick(course.after.sequence()), course.after);
             expired = Some(Expired { from: Some(from), to: Some(before) });
             course.after = Place::before(first);
         }
@@ -278,7 +276,7 @@ impl Scene {
         for sequence in read + 1..=self.stream.last_sequence() {
             if self.core.log.tail() == 0 && self.core.log.read(0, 1).batches.is_empty() {
                 let place = Place::before(sequence);
-                let id = self.stream.ids.id(Stream::milliseconds(sequence), place);
+                let id = self.stream.ids.id(Stream::tick(sequence).previous(), place);
                 self.core.log.begin_after(id);
             }
             let events = self.stream.message(sequence).unwrap();
@@ -513,9 +511,10 @@ fn nobody_waits_for_an_event_that_will_not_come_to_this_hub() {
     scene.publish(&[A]);
     scene.publish(&[(ELSEWHERE, None)]);
     scene.read();
-    let elsewhere = scene.stream.ids.id(Stream::milliseconds(2), Place::new(2, 0));
+    let mut of_elsewhere = scene.stream.ids.of_message(Stream::tick(2), 2, 1);
+    let (elsewhere, _) = of_elsewhere.next().unwrap();
     // An event of another service, and one that there never was.
-    let never = scene.stream.ids.id(Stream::milliseconds(1), Place::new(1, 1));
+    let never = scene.stream.ids.id(Stream::tick(1), Place::before(2));
     for since in [elsewhere, never] {
         let replayed = scene.replay(&format!("since={since}"), || {});
         assert_eq!((replayed.gaps, replayed.ids), (0, vec![]));
@@ -527,7 +526,7 @@ fn an_id_of_another_stream_is_told_as_expired() {
     let scene = Scene::new(true, 0, 100);
     scene.publish(&[A]);
     scene.read();
-    let since = StreamIds::of("T", 1).id(Stream::milliseconds(1), Place::new(1, 0));
+    let since = StreamIds::of("T", 1, None).id(Stream::tick(1), Place::before(2));
     let replayed = scene.replay(&format!("since={since}"), || {});
     assert_eq!((replayed.gaps, replayed.ids.len()), (1, usize::from(scene.all()[0].id > since)));
 }

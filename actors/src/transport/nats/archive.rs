@@ -13,12 +13,13 @@ use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::connection::{self, Reason, told};
-use super::feed::{consumer, from_sequence, messages_in, milliseconds_of, time_of};
+use super::connection::{self, Reason, time_of, told};
+use super::feed::{consumer, from_sequence, messages_in};
 use super::place::Place;
 use super::subject::{self, Carries};
-use super::{Link, Session, wire};
+use super::{Link, NatsConfig, Session, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
+use crate::event_ids::Tick;
 use crate::event_log::Expired;
 use crate::query::Since;
 use crate::transport::{Archive, ArchivePage, Fetched};
@@ -66,7 +67,7 @@ struct Last {
     place: Place,
     id: EventId,
     /// The time in it.
-    milliseconds: u64,
+    tick: Tick,
 }
 
 /// A consumer, and what it has still to bring.
@@ -138,7 +139,8 @@ impl StreamArchive {
             let messages = match self.read(session, course).await? {
                 Read::Messages(messages) => messages,
                 Read::All(state) => {
-                    course.note_gone(session, &state, state.first_sequence, &mut expired)?;
+                    let begins_after = begins_after(&state)?;
+                    course.note_gone(session, state.first_sequence, begins_after, &mut expired);
                     let through = Place::before(state.last_sequence + 1).max(course.last.place);
                     return Ok(Fetched::End { expired, through: through.number() });
                 }
@@ -146,8 +148,12 @@ impl StreamArchive {
             if let Some(first) = messages.first().filter(|_| !self.link.reads_all()) {
                 // Numbers that are missing say nothing: but up to where the stream begins now, something may be gone.
                 let state = connection::stream_state(session, &self.link.config).await?;
-                let first = sequence_of(first)?.min(state.first_sequence);
-                course.note_gone(session, &state, first, &mut expired)?;
+                let (next, begins_after) = if sequence_of(first)? < state.first_sequence {
+                    (sequence_of(first)?, Tick::of(arrival_of(first)?).previous())
+                } else {
+                    (state.first_sequence, begins_after(&state)?)
+                };
+                course.note_gone(session, next, begins_after, &mut expired);
             }
             let events = self.take_all(session, course, &messages, &mut expired)?;
             if !events.is_empty() || expired.is_some() {
@@ -161,16 +167,29 @@ impl StreamArchive {
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
         match self.since {
-            Since::Event(id) => match session.ids.place(id) {
-                Some(place) if place.sequence() <= state.last_sequence => {
-                    let last = Last { place, id, milliseconds: id.milliseconds() };
-                    Ok(Start::At { course: self.course(last, &state), gone: None })
-                }
-                Some(_) | None => Ok(Start::Foreign),
+            Since::Event(id) => match session.ids.place(id, state.last_sequence) {
+                Some(place) => self.begin_after(session, &state, id, place).await,
+                None => Ok(Start::Foreign),
             },
             Since::Time(time) => self.begin_at(session, &state, time).await,
             Since::Ago(_) => Err("a duration is no place in a stream".to_owned()),
         }
+    }
+
+    async fn begin_after(
+        &self,
+        session: &Session,
+        state: &State,
+        id: EventId,
+        place: Place,
+    ) -> Result<Start, Reason> {
+        let tick = Tick::of_id(id);
+        let config = &self.link.config;
+        if connection::is_given_anew(session, config, place.sequence(), tick).await? {
+            // Of what the stream has lost: all that it has taken since is wanted.
+            return self.begin_at(session, state, tick.next().time()).await;
+        }
+        Ok(Start::At { course: self.course(Last { place, id, tick }, state), gone: None })
     }
 
     async fn begin_at(
@@ -179,16 +198,14 @@ impl StreamArchive {
         state: &State,
         time: Timestamp,
     ) -> Result<Start, Reason> {
-        let first = self.first_at(session, time).await?.unwrap_or(state.last_sequence + 1);
-        let place = Place::before(first);
-        let milliseconds = milliseconds_of(time);
-        let last = Last { place, id: session.ids.id(milliseconds, place), milliseconds };
-        // An empty stream knows only when its last message came.
-        let oldest = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };
-        let oldest = time_of(oldest)?;
-        let is_gone = state.first_sequence > 1 && oldest > time;
+        let first = first_since(session, &self.link.config, time).await?;
+        let place = Place::before(first.unwrap_or(state.last_sequence + 1));
+        let tick = Tick::of(time).previous();
+        let last = Last { place, id: session.ids.id(tick, place), tick };
+        let begins_after = begins_after(state)?;
+        let is_gone = state.first_sequence > 1 && begins_after > tick;
         let before = Place::before(state.first_sequence);
-        let to = Some(session.ids.id(milliseconds_of(oldest), before));
+        let to = Some(session.ids.id(begins_after, before));
         let gone = is_gone.then_some(Expired { from: None, to });
         Ok(Start::At { course: self.course(last, state), gone })
     }
@@ -201,23 +218,10 @@ impl StreamArchive {
         Course { asked, last, next: next.min(asked.sequence()) }
     }
 
-    /// The first message for this hub that came at that time or later.
-    async fn first_at(&self, session: &Session, time: Timestamp) -> Result<Option<u64>, Reason> {
-        let start_time = from_nanos(time.as_nanosecond());
-        let start_time = start_time.map_err(|error| told("not a time", error.as_ref()))?;
-        let policy = DeliverPolicy::ByStartTime { start_time };
-        let mut reader = self.open(session, policy).await?;
-        if reader.pending == 0 {
-            return Ok(None);
-        }
-        let messages = reader.fetch(1, 2 * session.max_payload).await?;
-        Ok(Some(sequence_of(&messages[0])?))
-    }
-
     async fn read(&mut self, session: &Session, course: &Course) -> Result<Read, Reason> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => self.open(session, from_sequence(course.next)).await?,
+            None => Reader::open(session, &self.link.config, from_sequence(course.next)).await?,
         };
         if reader.pending == 0 {
             // That may have been a while ago, and a server that stands still says it for ever: the leader knows. What comes from now
@@ -231,12 +235,6 @@ impl StreamArchive {
         let messages = reader.fetch(PAGE_MESSAGES, PAGE_BYTES.max(2 * session.max_payload)).await?;
         self.reader = Some(reader);
         Ok(Read::Messages(messages))
-    }
-
-    async fn open(&self, session: &Session, policy: DeliverPolicy) -> Result<Reader, Reason> {
-        let consumer = consumer(session, &self.link.config, policy, FORGOTTEN_AFTER).await?;
-        let pending = consumer.cached_info().num_pending;
-        Ok(Reader { consumer, pending, brought: 0 })
     }
 
     /// The events of the messages that were not read yet, as far as nothing is missing between them. If that is so before the first
@@ -257,8 +255,8 @@ impl StreamArchive {
                     self.reader = None;
                     return Ok(events);
                 }
-                let milliseconds = course.milliseconds(sequence, arrival_of(message)?);
-                let before = session.ids.id(milliseconds, Place::before(sequence));
+                let tick = course.tick(sequence, arrival_of(message)?).previous();
+                let before = session.ids.id(tick, Place::before(sequence));
                 *expired = Some(Expired { from: Some(course.last.id), to: Some(before) });
             }
             self.take(session, course, message, sequence, &mut events)?;
@@ -275,25 +273,24 @@ impl StreamArchive {
         events: &mut Vec<Arc<Event>>,
     ) -> Result<(), Reason> {
         let arrived = arrival_of(message)?;
-        let milliseconds = course.milliseconds(sequence, arrived);
+        let tick = course.tick(sequence, arrived);
         let is_of_events =
             subject::carries(&self.link.config.prefix, &message.subject) == Carries::Events;
         // One that is not of a hub's making was counted when it came.
         let of_message =
             if is_of_events { wire::decode(&message.payload).unwrap_or_default() } else { vec![] };
-        for (index, event) in of_message.into_iter().enumerate() {
-            let place = Place::new(sequence, index);
+        let ids = session.ids.of_message(tick, sequence, of_message.len());
+        for (event, (id, place)) in of_message.into_iter().zip(ids) {
             let is_new = place > course.last.place;
             if !is_new && place > course.asked {
                 continue;
             }
-            let id = session.ids.id(milliseconds, place);
             let created_at = event.created_at.unwrap_or(CreatedAt::new(arrived, 3));
             let size = event.size();
             let content = Content::Given(event);
             events.push(Arc::new(Event { id, offset: place.number(), size, created_at, content }));
             if is_new {
-                course.last = Last { place, id, milliseconds };
+                course.last = Last { place, id, tick };
             }
         }
         course.pass(sequence);
@@ -302,13 +299,14 @@ impl StreamArchive {
 }
 
 impl Course {
-    /// The time in the ids of a message: it increases from one to the next, whatever a server's clock does.
-    fn milliseconds(&self, sequence: u64, arrived: Timestamp) -> u64 {
-        let (milliseconds, last) = (milliseconds_of(arrived), self.last.milliseconds);
+    /// The time in the ids of a message: it increases from one to the next, whatever a server's clock does. Of one that is only looked at
+    /// it is before that of all that are wanted.
+    fn tick(&self, sequence: u64, arrived: Timestamp) -> Tick {
+        let (tick, last) = (Tick::of(arrived), self.last.tick);
         match sequence.cmp(&self.last.place.sequence()) {
-            Ordering::Less => milliseconds.min(last),
+            Ordering::Less => tick.min(last.previous()),
             Ordering::Equal => last,
-            Ordering::Greater => milliseconds.max(last),
+            Ordering::Greater => tick.max(last.next()),
         }
     }
 
@@ -324,29 +322,62 @@ impl Course {
         self.last.place.min(Place::before(self.next + 1))
     }
 
-    /// Tells of what is gone, or may be, between what has been read and the message that comes next now, and goes on with that.
+    /// Tells of what is gone, or may be, between what has been read and this message, which comes after this tick, and goes on with that.
     fn note_gone(
         &mut self,
         session: &Session,
-        state: &State,
         next: u64,
+        tick: Tick,
         expired: &mut Option<Expired>,
-    ) -> Result<(), Reason> {
+    ) {
         if next <= self.last.place.sequence() + 1 {
-            return Ok(());
+            return;
         }
-        let time = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };
-        let milliseconds = milliseconds_of(time_of(time)?).max(self.last.milliseconds);
-        let place = Place::before(next);
-        let id = session.ids.id(milliseconds, place);
+        let (tick, place) = (tick.max(self.last.tick), Place::before(next));
+        let id = session.ids.id(tick, place);
         let from = expired.map_or(Some(self.last.id), |earlier| earlier.from);
         *expired = Some(Expired { from, to: Some(id) });
-        self.last = Last { place, id, milliseconds };
-        Ok(())
+        self.last = Last { place, id, tick };
     }
 }
 
+/// The first message for this hub that came at that time or later.
+pub(super) async fn first_since(
+    session: &Session,
+    config: &NatsConfig,
+    time: Timestamp,
+) -> Result<Option<u64>, Reason> {
+    let start_time = from_nanos(time.as_nanosecond());
+    let start_time = start_time.map_err(|error| told("not a time", error.as_ref()))?;
+    let policy = DeliverPolicy::ByStartTime { start_time };
+    let mut reader = Reader::open(session, config, policy).await?;
+    if reader.pending == 0 {
+        return Ok(None);
+    }
+    let messages = reader.fetch(1, 2 * session.max_payload).await?;
+    Ok(Some(sequence_of(&messages[0])?))
+}
+
+/// The tick after which what is in the stream came. An empty one knows only when its last message came.
+fn begins_after(state: &State) -> Result<Tick, Reason> {
+    Ok(if state.messages == 0 {
+        Tick::of(time_of(state.last_timestamp)?)
+    } else {
+        Tick::of(time_of(state.first_timestamp)?).previous()
+    })
+}
+
 impl Reader {
+    async fn open(
+        session: &Session,
+        config: &NatsConfig,
+        policy: DeliverPolicy,
+    ) -> Result<Self, Reason> {
+        let consumer = consumer(session, config, policy, FORGOTTEN_AFTER).await?;
+        let pending = consumer.cached_info().num_pending;
+        Ok(Self { consumer, pending, brought: 0 })
+    }
+
     async fn fetch(&mut self, messages: usize, bytes: usize) -> Result<Vec<Message>, Reason> {
         let failed = |error: async_nats::Error| told("the stream cannot be read", error.as_ref());
         let batch = self.consumer.fetch().max_messages(messages).max_bytes(bytes);

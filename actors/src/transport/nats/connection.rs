@@ -8,23 +8,26 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
-use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
+use async_nats::datetime::DateTime;
+use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
-    self, DiscardPolicy, Info, LastRawMessageErrorKind, State, StorageType,
+    self, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageErrorKind, State, StorageType,
 };
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{
     Auth, AuthError, Client, ClientError, ConnectErrorKind, ConnectOptions, Event,
     ReconnectToServer, Server, ServerAddr,
 };
+use jiff::Timestamp;
 use nkeys::KeyPair;
 use percent_encoding::percent_decode_str;
 use rand::seq::IndexedRandom;
-use rand::{random_range, rng};
+use rand::{random, random_range, rng};
 use tokio::time::Instant;
 
 use super::place::StreamIds;
 use super::{Identity, Link, NatsConfig, Session, Storage, subject};
+use crate::event_ids::Tick;
 use crate::lock;
 
 /// How long the servers may take to answer a question about the stream.
@@ -41,6 +44,9 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The server takes so much of a message for its headers and subject.
 const ENVELOPE_BYTES: usize = 512;
+
+/// What the stream's metadata says that the ids of its events are veiled by. It must stay as it is.
+const KEY: &str = "telemetry-hub.key";
 
 /// Why a hub is not joined.
 pub(super) type Reason = String;
@@ -232,6 +238,7 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     check_subjects(&info, &link.config.prefix)?;
     check_window(&info, &link.config)?;
     let created = info.created.unix_timestamp_nanos();
+    let key = info.config.metadata.get(KEY);
     let max_payload = client.max_payload();
     let limit = match usize::try_from(info.config.max_message_size) {
         Ok(limit) if limit > 0 => limit.min(max_payload),
@@ -239,7 +246,7 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     };
     let session = Session {
         context,
-        ids: StreamIds::of(&link.config.stream, created),
+        ids: StreamIds::of(&link.config.stream, created, key.map(String::as_str)),
         max_payload: limit.saturating_sub(ENVELOPE_BYTES),
     };
     Ok((session, info))
@@ -271,6 +278,26 @@ pub(super) async fn last_sequence(session: &Session, config: &NatsConfig) -> Res
         }
     }
     Ok(last)
+}
+
+/// Whether the message of this number came after this tick, and so is another than the one that had it then.
+pub(super) async fn is_given_anew(
+    session: &Session,
+    config: &NatsConfig,
+    sequence: u64,
+    tick: Tick,
+) -> Result<bool, Reason> {
+    if sequence == 0 {
+        return Ok(false);
+    }
+    let stream = session.context.get_stream_no_info(&config.stream).await;
+    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Tick::of(time_of(message.time)?) > tick),
+        // It is gone, and nobody can tell.
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(error) => Err(told("the stream cannot be read", &error)),
+    }
 }
 
 /// A server that is cut off from the others, or stands still, answers too: by what it knew.
@@ -335,16 +362,30 @@ async fn create_stream(context: &Context, config: &NatsConfig) -> Result<Info, R
         discard: DiscardPolicy::Old,
         duplicate_window: DUPLICATE_WINDOW.min(*max_age),
         description: Some("events of telemetry-hub".to_owned()),
+        metadata: [(KEY.to_owned(), format!("{:032x}", random::<u128>()))].into(),
         ..stream::Config::default()
     };
-    // Another hub may have been first: then it has made the same.
     match context.create_stream(wanted).await {
         Ok(stream) => {
             tracing::info!(stream = config.stream, "created the stream");
             Ok(stream.cached_info().clone())
         }
+        // Another hub was first, and has given it another key.
+        Err(error) if is_there(&error.kind()) => match context.get_stream(stream).await {
+            Ok(stream) => Ok(stream.cached_info().clone()),
+            Err(error) => Err(told("the stream cannot be reached", &error)),
+        },
         Err(error) => Err(told("the stream cannot be created", &error)),
     }
+}
+
+fn is_there(error: &CreateStreamErrorKind) -> bool {
+    matches!(error, CreateStreamErrorKind::JetStream(api) if api.error_code() == ErrorCode::STREAM_NAME_EXIST)
+}
+
+pub(super) fn time_of(time: DateTime) -> Result<Timestamp, Reason> {
+    Timestamp::from_nanosecond(time.unix_timestamp_nanos())
+        .map_err(|error| told("not a time", &error))
 }
 
 /// What has failed, and why, with what lies behind it.

@@ -13,7 +13,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::datetime::DateTime;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{Info, State};
@@ -21,11 +20,13 @@ use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{self, Reason, told};
+use super::archive;
+use super::connection::{self, Reason, time_of, told};
 use super::place::Place;
 use super::subject::{self, Carries};
 use super::{Link, NatsConfig, Progress, Session, measurements, wire};
 use crate::event::{Content, NewEvent};
+use crate::event_ids::Tick;
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
 
@@ -81,17 +82,22 @@ impl Feed {
         session: &Session,
         info: &Info,
     ) -> Result<Self, Reason> {
-        let Progress { ids, sequence, .. } = link.progress();
+        let Progress { ids, sequence, tick, .. } = link.progress();
         let is_same = ids == Some(session.ids);
         // Its servers have lost what they had not written down: it gives those numbers anew.
-        let is_set_back = is_same && info.state.last_sequence < sequence;
+        let is_set_back = is_same
+            && (info.state.last_sequence < sequence
+                || connection::is_given_anew(session, &link.config, sequence, tick).await?);
         let goes_on = is_same && !is_set_back;
         if is_set_back {
             link.set_back_acknowledged(session.ids, info.state.last_sequence);
         }
         let start = match ids {
             Some(_) if goes_on => sequence + 1,
-            Some(_) if is_set_back => info.state.last_sequence + 1,
+            Some(_) if is_set_back => {
+                let first = archive::first_since(session, &link.config, tick.next().time()).await?;
+                first.unwrap_or(info.state.last_sequence + 1)
+            }
             Some(_) => info.state.first_sequence.max(1),
             None => preload(&info.state, core.config.replay_bytes),
         };
@@ -114,19 +120,20 @@ impl Feed {
     /// There may be nothing to read.
     pub(super) fn begin(&mut self, core: &HubCore, state: &State) -> Result<(), Reason> {
         if self.expected.is_none() && !self.is_another && self.start > state.last_sequence {
-            self.begin_log(core, self.start, milliseconds_of(time_of(state.last_timestamp)?));
+            let tick = Tick::of(time_of(state.last_timestamp)?);
+            self.begin_log(core, self.start, tick);
         }
         self.note_joined(self.read_through());
         Ok(())
     }
 
-    /// The log begins with this message: what came before it is only in the stream.
-    fn begin_log(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
+    /// The log begins with this message, which comes after this tick: what came before it is only in the stream.
+    fn begin_log(&mut self, core: &HubCore, sequence: u64, tick: Tick) {
         let ids = self.session.ids;
-        core.log.begin_after(ids.id(milliseconds, Place::before(sequence)));
+        core.log.begin_after(ids.id(tick, Place::before(sequence)));
         self.expected = Some(sequence);
         let (ids, sequence) = (Some(ids), sequence - 1);
-        self.link.progress.send_replace(Progress { ids, sequence, milliseconds, lag: 0 });
+        self.link.progress.send_replace(Progress { ids, sequence, tick, lag: 0 });
     }
 
     /// Whether it has lasted: one that has not is not opened again at once.
@@ -201,15 +208,18 @@ impl Feed {
         match self.expected {
             None if self.is_another => {}
             None => {
-                let milliseconds = milliseconds_of(time_of(state.last_timestamp)?);
-                self.begin_log(core, next, milliseconds);
+                self.begin_log(core, next, Tick::of(time_of(state.last_timestamp)?));
             }
             Some(expected) if self.link.reads_all() || next <= expected => {}
             // Until something comes, nobody can tell whether that was for this hub.
             Some(expected) if state.first_sequence > expected => self.first = state.first_sequence,
             Some(_) => {
+                let tick = Tick::of(time_of(state.last_timestamp)?);
                 self.expected = Some(next);
-                self.link.progress.send_modify(|progress| progress.sequence = next - 1);
+                self.link.progress.send_modify(|progress| {
+                    progress.sequence = next - 1;
+                    progress.tick = progress.tick.max(tick);
+                });
             }
         }
         Ok(())
@@ -225,23 +235,20 @@ impl Feed {
         self.link.counters.received.add(1);
         #[cfg(feature = "fault-injection")]
         core.faults.messages.step();
-        let Progress { milliseconds, .. } = self.link.progress();
         if self.expected.is_some_and(|expected| sequence < expected) {
             self.link.counters.redelivered.add(1);
             return Ok(());
         }
         let arrived = time_of(info.published)?;
-        // A server's clock may be behind that of the one before it: ids increase all the same. Those of another stream are veiled
-        // otherwise: they begin in a millisecond of their own.
-        let least = milliseconds + u64::from(self.is_another);
-        let milliseconds = milliseconds_of(arrived).max(least);
-        self.tell_holes(core, sequence, milliseconds);
+        // A server's clock may be behind that of the one before it: ids increase all the same.
+        let tick = Tick::of(arrived).max(self.link.progress().tick.next());
+        self.tell_holes(core, sequence, tick);
         match subject::carries(&self.link.config.prefix, &message.subject) {
             Carries::Events => {
                 let events = wire::decode(&message.payload);
                 let events =
                     events.unwrap_or_else(|error| self.cannot_read(message, sequence, &error));
-                self.accept(core, events, sequence, milliseconds, arrived).await?;
+                self.accept(core, events, sequence, tick, arrived).await?;
             }
             Carries::Measurements => {
                 // Others first: from here on until it is noted, nobody must come between.
@@ -254,7 +261,7 @@ impl Feed {
         self.link.progress.send_replace(Progress {
             ids: Some(self.session.ids),
             sequence,
-            milliseconds,
+            tick,
             lag: info.pending,
         });
         self.note_joined(sequence);
@@ -262,8 +269,14 @@ impl Feed {
     }
 
     /// Sees to it that those who watch are told if messages have gone before this hub could read them.
-    fn tell_holes(&mut self, core: &HubCore, sequence: u64, milliseconds: u64) {
-        let before = self.session.ids.id(milliseconds, Place::before(sequence));
+    fn tell_holes(&mut self, core: &HubCore, sequence: u64, tick: Tick) {
+        let ids = self.session.ids;
+        let lost = || {
+            let from = core.log.last_id();
+            let to = ids.id(tick.previous(), Place::before(sequence));
+            // If that is the very next tick, ids are in no order.
+            Expired { from: Some(from), to: Some(to).filter(|to| *to > from) }
+        };
         match self.expected {
             Some(expected)
                 if sequence > expected && (self.link.reads_all() || self.first > expected) =>
@@ -274,18 +287,16 @@ impl Feed {
                     to = sequence - 1,
                     "messages of the stream are gone"
                 );
-                let from = core.log.last_id();
-                core.log.note_lost(Expired { from: Some(from), to: Some(before) });
+                core.log.note_lost(lost());
             }
             Some(_) => {}
             None if self.is_another => {
                 self.is_another = false;
                 self.link.counters.holes.add(1);
                 tracing::warn!("the stream is another one than before");
-                let from = core.log.last_id();
-                core.log.note_lost(Expired { from: Some(from), to: Some(before) });
+                core.log.note_lost(lost());
             }
-            None => self.begin_log(core, sequence, milliseconds),
+            None => self.begin_log(core, sequence, tick.previous()),
         }
     }
 
@@ -317,16 +328,15 @@ impl Feed {
         core: &HubCore,
         events: Vec<NewEvent>,
         sequence: u64,
-        milliseconds: u64,
+        tick: Tick,
         arrived: Timestamp,
     ) -> Result<(), Reason> {
         let mut arrivals = Vec::with_capacity(events.len());
         let mut bytes = 0;
         // Who read it before may have come to its end in the middle of it.
         let last = core.log.last_id();
-        for (index, event) in events.into_iter().enumerate() {
-            let place = Place::new(sequence, index);
-            let id = self.session.ids.id(milliseconds, place);
+        let ids = self.session.ids.of_message(tick, sequence, events.len());
+        for (event, (id, place)) in events.into_iter().zip(ids) {
             if id <= last {
                 continue;
             }
@@ -406,13 +416,4 @@ fn preload(state: &State, bytes: usize) -> u64 {
 pub(super) fn messages_in(state: &State, bytes: usize) -> u64 {
     let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
     (bytes as u64).div_ceil(average)
-}
-
-pub(super) fn milliseconds_of(time: Timestamp) -> u64 {
-    u64::try_from(time.as_millisecond()).unwrap_or(0)
-}
-
-pub(super) fn time_of(time: DateTime) -> Result<Timestamp, Reason> {
-    Timestamp::from_nanosecond(time.unix_timestamp_nanos())
-        .map_err(|error| told("not a time", &error))
 }

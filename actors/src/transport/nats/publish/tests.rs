@@ -45,7 +45,7 @@ async fn with_stream<T>(
     };
     let test = async {
         let context = jetstream::new(async_nats::connect(address).await.unwrap());
-        link.meet(Session { context, ids: StreamIds::of("T", 0), max_payload: MAX_PAYLOAD });
+        link.meet(Session { context, ids: StreamIds::of("T", 0, None), max_payload: MAX_PAYLOAD });
         test.await
     };
     tokio::select! {
