@@ -69,6 +69,8 @@ struct Search {
     until: u64,
     /// The last event that had come by then.
     granted: EventId,
+    /// Its number in the stream.
+    granted_number: Option<u64>,
     /// All up to this event has been looked at.
     reached: EventId,
     /// The ids of the last `last + 1` matching events.
@@ -131,6 +133,7 @@ impl Replayer {
                 last: if core.broker().is_some() { last.min(MOST_OF_STREAM) } else { last },
                 until: core.log.seal(),
                 granted: core.log.last_id(),
+                granted_number: number(core, core.log.last_id()),
                 reached: start.after,
                 found: VecDeque::new(),
             }),
@@ -232,8 +235,9 @@ impl Replayer {
     fn must_go_back(&mut self, core: &HubCore, page: &Page, reached: EventId) -> bool {
         // Nobody has looked yet at the event that was asked by: it may tell what to follow.
         let is_new = self.look_back > 0;
-        let is_behind =
-            page.lost_through.is_some_and(|lost| lost > reached || lost == reached && is_new);
+        let is_behind = page
+            .lost_through
+            .is_some_and(|lost| is_before(core, reached, lost) || lost == reached && is_new);
         let is_there = core.broker().is_some_and(|broker| broker.number(reached).is_some());
         if is_behind && is_there {
             self.open_archive(core, Since::Event(reached));
@@ -309,7 +313,11 @@ impl Replayer {
         wanted.retain(|event| event.id > self.after);
         match &mut self.search {
             Some(search) => {
-                wanted.retain(|event| event.id > search.reached && event.id <= search.granted);
+                let is_granted = |event: &Event| match search.granted_number {
+                    Some(granted) => event.offset <= granted,
+                    None => event.id <= search.granted,
+                };
+                wanted.retain(|event| event.id > search.reached && is_granted(event));
                 wanted.iter().for_each(|event| search.note(event.id));
                 search.reached =
                     events.last().map_or(search.reached, |last| last.id.max(search.reached));
@@ -326,12 +334,11 @@ impl Replayer {
     /// Goes on in the log: all up to there has been read. What it evicts from now on is read in the archive again.
     fn enter_log(&mut self, core: &HubCore, group: &GroupHandle, complete_from: EventId) {
         if let Some(search) = &mut self.search {
-            search.reached = search.reached.max(complete_from);
+            search.reached = entered(core, search.reached, complete_from);
             self.position = core.log.tail();
             return;
         }
-        let after = in_log(core, self.after).unwrap_or(self.after);
-        self.after = after.max(complete_from);
+        self.after = entered(core, self.after, complete_from);
         let position = core.log.position_after(self.after);
         self.position = first_position(&core.log, group, position);
     }
@@ -376,7 +383,8 @@ impl Replayer {
         if (page.is_last || page.batches.last().is_some_and(reaches))
             && let Some(search) = self.search.take()
         {
-            self.after = search.boundary().unwrap_or(self.after);
+            let after = search.boundary().unwrap_or(self.after);
+            self.after = in_log(core, after).unwrap_or(after);
             self.position = first_position(log, group, log.position_after(self.after));
 
             self.return_to_archive(core, search.boundary());
@@ -387,7 +395,8 @@ impl Replayer {
     /// What was found may begin before the log does.
     fn return_to_archive(&mut self, core: &HubCore, boundary: Option<EventId>) {
         let since = boundary.map(Since::Event).or(self.since);
-        if let Some(since) = since.filter(|_| self.after < core.log.complete_from()) {
+        if let Some(since) = since.filter(|_| is_before(core, self.after, core.log.complete_from()))
+        {
             self.open_archive(core, since);
         }
     }
@@ -415,11 +424,14 @@ fn resume_after(core: &HubCore, group: &FilterGroup, id: EventId) -> EventId {
 }
 
 /// Whether the log cannot tell what came after this id. It is of another stream, and of that one the log does not have it; or of this one,
-/// and what the log has there came later, as the stream has lost its end and gives the same numbers again.
+/// and comes before the log, or what the log has there came later, as the stream has lost its end and gives the same numbers again.
 fn is_unclear(core: &HubCore, id: EventId) -> bool {
     match number(core, id) {
         None => !core.log.has(id),
-        Some(_) => in_log(core, id).is_some_and(|own| own > id),
+        Some(_) => {
+            let is_another = in_log(core, id).is_some_and(|own| own > id);
+            is_another || is_before(core, id, core.log.complete_from())
+        }
     }
 }
 
@@ -434,6 +446,22 @@ fn in_log(core: &HubCore, id: EventId) -> Option<EventId> {
         own_number < offset && next.is_none_or(is_later) && has_read(core, id)
     };
     (own_number == offset || is_between()).then_some(own)
+}
+
+/// Whether one event comes before another. Of the ids of two hubs the stream's numbers tell it.
+fn is_before(core: &HubCore, early: EventId, late: EventId) -> bool {
+    match (number(core, early), number(core, late)) {
+        (Some(early), Some(late)) => early < late,
+        (None, _) | (_, None) => early < late,
+    }
+}
+
+/// The log's own id of the event up to which all has been read, or that after which it begins, if that comes later.
+fn entered(core: &HubCore, reached: EventId, complete_from: EventId) -> EventId {
+    if is_before(core, reached, complete_from) {
+        return complete_from;
+    }
+    in_log(core, reached).unwrap_or(reached)
 }
 
 /// Whether the stream that joins this hub to others has been read as far as that.

@@ -1,5 +1,6 @@
 //! Replays that begin before the log does, from a stream that other hubs read as well.
 
+use std::cmp::Ordering;
 use std::sync::Mutex;
 
 use futures_util::FutureExt;
@@ -38,24 +39,28 @@ struct Stream {
     messages: Mutex<Vec<Vec<Kind>>>,
     /// Whether the hub reads all.
     is_whole: bool,
-    /// All up to this message that is for the hub is in its log.
-    read: Mutex<u64>,
+    /// All up to this message that is for the hub is in its log, and its ids have this time.
+    read: Mutex<(u64, Tick)>,
+    /// The server's clock was ahead when it took this message: by so many ticks.
+    ahead: (u64, u64),
 }
 
 impl Stream {
-    fn new(is_whole: bool, read: u64) -> Arc<Self> {
+    fn new(is_whole: bool, read: u64, ahead: (u64, u64)) -> Arc<Self> {
         Arc::new(Self {
             ids: StreamIds::of("S", 7, None),
             first: Mutex::new(1),
             messages: Mutex::default(),
             is_whole,
-            read: Mutex::new(read),
+            read: Mutex::new((read, Tick::default())),
+            ahead,
         })
     }
 
-    /// Three messages one right after the other, nine in a millisecond.
-    fn tick(sequence: u64) -> Tick {
-        Tick((1_795_342_367_000 << 12) + sequence / 3 * 1365 + sequence % 3)
+    /// When the server took a message, by its clock. Three messages came one right after the other, nine in a millisecond.
+    fn arrival(&self, sequence: u64) -> Tick {
+        let ahead = if sequence == self.ahead.0 { self.ahead.1 } else { 0 };
+        Tick((1_795_342_367_000 << 12) + sequence / 3 * 1365 + sequence % 3 + ahead)
     }
 
     fn event((id, place): (EventId, Place), (kind, span): Kind) -> Arc<Event> {
@@ -69,23 +74,28 @@ impl Stream {
     }
 
     /// The events of one message, none if it is not for the hub.
-    fn message(&self, sequence: u64) -> Option<Vec<Arc<Event>>> {
+    fn message(&self, sequence: u64, tick: Tick) -> Option<Vec<Arc<Event>>> {
         let messages = lock(&self.messages);
         let kinds = messages.get(usize::try_from(sequence - 1).unwrap())?;
         if !self.is_whole && kinds[0].0 == ELSEWHERE {
             return Some(Vec::new());
         }
-        let ids = self.ids.of_message(Self::tick(sequence), sequence, kinds.len());
+        let ids = self.ids.of_message(tick, sequence, kinds.len());
         Some(ids.zip(kinds).map(|(id, kind)| Self::event(id, *kind)).collect())
     }
 
     /// What a client is given that comes when this message has been read.
-    fn mark(&self, sequence: u64) -> EventId {
-        self.ids.id(Self::tick(sequence), Place::before(sequence + 1))
+    fn mark(&self, sequence: u64, tick: Tick) -> EventId {
+        self.ids.id(tick, Place::before(sequence + 1))
     }
 
+    /// The mark of the hub that has given this id.
     fn mark_after(&self, id: EventId) -> EventId {
-        self.mark(self.ids.place(id, self.last_sequence()).unwrap().sequence())
+        self.mark(self.place(id).sequence(), Tick::of_id(id))
+    }
+
+    fn place(&self, id: EventId) -> Place {
+        self.ids.place(id, self.last_sequence()).unwrap()
     }
 
     fn last_sequence(&self) -> u64 {
@@ -150,11 +160,12 @@ impl Broker for Joined {
     }
 
     fn mark(&self) -> Option<EventId> {
-        Some(self.0.mark(*lock(&self.0.read)))
+        let (sequence, tick) = *lock(&self.0.read);
+        Some(self.0.mark(sequence, tick))
     }
 
     fn has_read(&self, id: EventId) -> bool {
-        self.0.ids.place(id, *lock(&self.0.read)).is_some()
+        self.0.ids.place(id, lock(&self.0.read).0).is_some()
     }
 
     fn number(&self, id: EventId) -> Option<u64> {
@@ -188,6 +199,8 @@ struct Reader {
 struct Course {
     asked: Place,
     after: Place,
+    /// The time in the ids of that.
+    tick: Tick,
     next: u64,
 }
 
@@ -200,12 +213,14 @@ impl Archive for Reader {
 
 impl Reader {
     fn begin(&self) -> Option<Course> {
-        let asked = match self.since {
-            Since::Event(id) => self.stream.ids.place(id, self.stream.last_sequence())?,
-            Since::Time(_) | Since::Ago(_) => Place::before(1),
+        let (asked, tick) = match self.since {
+            Since::Event(id) => {
+                (self.stream.ids.place(id, self.stream.last_sequence())?, Tick::of_id(id))
+            }
+            Since::Time(_) | Since::Ago(_) => (Place::before(1), Tick::default()),
         };
         let next = if self.looks_back { 1 } else { asked.sequence() };
-        Some(Course { asked, after: asked, next })
+        Some(Course { asked, after: asked, tick, next })
     }
 
     fn fetch(&mut self) -> Fetched {
@@ -216,10 +231,10 @@ impl Reader {
         let first = *lock(&stream.first);
         let mut expired = None;
         if course.after < Place::before(first) {
-            let before = stream.ids.id(Stream::tick(first).previous(), Place::before(first));
-            let from = stream.ids.id(Stream::tick(course.after.sequence()), course.after);
-            expired = Some(Expired { from: Some(from), to: Some(before) });
-            course.after = Place::before(first);
+            let from = stream.ids.id(course.tick, course.after);
+            (course.tick, course.after) = (stream.arrival(first).previous(), Place::before(first));
+            let to = stream.ids.id(course.tick, course.after);
+            expired = Some(Expired { from: Some(from), to: Some(to) });
         }
         course.next = course.next.max(first).max(1);
         let mut events = Vec::new();
@@ -228,9 +243,19 @@ impl Reader {
             for sequence in course.next..course.next + 2 {
                 let old = course.asked.number();
                 let new = course.after.number();
-                let mut message = stream.message(sequence).unwrap_or_default();
-                message.retain(|event| event.offset <= old || event.offset > new);
+                let arrival = stream.arrival(sequence);
+                let tick = match sequence.cmp(&course.after.sequence()) {
+                    Ordering::Less => arrival.min(course.tick.previous()),
+                    Ordering::Equal => course.tick,
+                    Ordering::Greater => arrival.max(course.tick.next()),
+                };
+                let Some(mut message) = stream.message(sequence, tick) else { continue };
+                message
+                    .retain(|event| event.offset <= old && self.looks_back || event.offset > new);
                 events.extend(message);
+                if sequence > course.after.sequence() {
+                    (course.tick, course.after) = (tick, Place::before(sequence + 1));
+                }
             }
             course.next = (course.next + 2).min(stream.last_sequence() + 1);
             is_end = events.is_empty();
@@ -254,7 +279,11 @@ struct Scene {
 impl Scene {
     /// The hub begins to read behind the first `skipped` messages.
     fn new(is_whole: bool, skipped: u64, room: usize) -> Self {
-        let stream = Stream::new(is_whole, skipped);
+        Self::by_a_clock(is_whole, skipped, room, (0, 0))
+    }
+
+    fn by_a_clock(is_whole: bool, skipped: u64, room: usize, ahead: (u64, u64)) -> Self {
+        let stream = Stream::new(is_whole, skipped, ahead);
         let config = HubConfig {
             replay_bytes: room * SIZE,
             batch_bytes: 2 * SIZE,
@@ -272,14 +301,15 @@ impl Scene {
 
     /// The hub reads all there is.
     fn read(&self) {
-        let read = *lock(&self.stream.read);
+        let (read, _) = *lock(&self.stream.read);
         for sequence in read + 1..=self.stream.last_sequence() {
+            let arrival = self.stream.arrival(sequence);
+            let tick = arrival.max(lock(&self.stream.read).1.next());
             if self.core.log.tail() == 0 && self.core.log.read(0, 1).batches.is_empty() {
                 let place = Place::before(sequence);
-                let id = self.stream.ids.id(Stream::tick(sequence).previous(), place);
-                self.core.log.begin_after(id);
+                self.core.log.begin_after(self.stream.ids.id(tick.previous(), place));
             }
-            let events = self.stream.message(sequence).unwrap();
+            let events = self.stream.message(sequence, tick).unwrap();
             self.core.log.accept_arrivals(events.into_iter().map(|event| Arrival {
                 id: event.id,
                 offset: event.offset,
@@ -290,13 +320,23 @@ impl Scene {
             while let Some(batch) = self.core.log.next_unrouted() {
                 self.core.log.mark_routed(&batch);
             }
-            *lock(&self.stream.read) = sequence;
+            *lock(&self.stream.read) = (sequence, tick);
         }
     }
 
-    /// All events of the stream that are for the hub, the oldest first.
+    /// All events of the stream that are for the hub, the oldest first, with the ids that they have at a hub that reads from this one on.
+    fn all_from(&self, first: u64) -> Vec<Arc<Event>> {
+        let mut last = Tick::default();
+        let messages = (1..=self.stream.last_sequence()).flat_map(|sequence| {
+            let arrival = self.stream.arrival(sequence);
+            last = if sequence > first { arrival.max(last.next()) } else { arrival };
+            self.stream.message(sequence, last).unwrap()
+        });
+        messages.collect()
+    }
+
     fn all(&self) -> Vec<Arc<Event>> {
-        (1..=self.stream.last_sequence()).flat_map(|s| self.stream.message(s).unwrap()).collect()
+        self.all_from(1)
     }
 
     /// What a client with this query is sent, with `between` before each step.
@@ -362,8 +402,8 @@ fn message() -> impl Strategy<Value = Vec<Kind>> {
     prop_oneof![3 => own, 1 => of_another]
 }
 
-/// Those that `type=a` wants, with those that follow them, if one knows what comes from the first of them on.
-fn wanted(events: &[Arc<Event>], follows: bool) -> Vec<EventId> {
+/// The numbers of those that `type=a` wants, with those that follow them, if one knows what comes from the first of them on.
+fn wanted(events: &[Arc<Event>], follows: bool) -> Vec<u64> {
     let mut followed = Vec::new();
     let wanted = events.iter().filter(|event| {
         let (content, span) = (event.content(), event.content().span_id.clone());
@@ -373,7 +413,7 @@ fn wanted(events: &[Arc<Event>], follows: bool) -> Vec<EventId> {
         }
         span.is_some_and(|span| followed.contains(&span))
     });
-    wanted.map(|event| event.id).collect()
+    wanted.map(|event| event.offset).collect()
 }
 
 proptest! {
@@ -384,14 +424,19 @@ proptest! {
         later in prop::collection::vec(message(), 0..10),
         skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, last in prop::option::of(0..20usize),
         is_whole: bool, follows: bool, is_by_mark: bool,
+        ahead in (0..40u64, prop::sample::select(vec![0, 2, 5000])), other_from in 1..40u64,
     ) {
-        let scene = Scene::new(is_whole, skipped.min(messages.len() as u64 - 1), room);
+        let scene = Scene::by_a_clock(is_whole, skipped.min(messages.len() as u64 - 1), room, ahead);
         messages.iter().for_each(|kinds| scene.publish(kinds));
         scene.read();
-        let old = scene.all();
+        // While a server's clock is ahead, the last so many are some more or fewer.
+        let last = last.filter(|_| ahead.1 == 0);
+        // By an id of another hub, which has begun to read elsewhere.
+        let old = scene.all_from(other_from);
         prop_assume!(!old.is_empty());
         let index = at.index(old.len());
-        let since = if is_by_mark { scene.stream.mark_after(old[index].id) } else { old[index].id };
+        let id = old[index].id;
+        let since = if is_by_mark { scene.stream.mark_after(id) } else { id };
         let follow = if follows { "" } else { "&follow=none" };
         let last_query = last.map_or(String::new(), |last| format!("&replay={last}"));
         let mut later = later.iter();
@@ -402,26 +447,28 @@ proptest! {
             }
         });
         let all = scene.all();
-        let granted = old.last().unwrap().id;
-        let is_old = |id: &&EventId| **id <= granted;
+        let number = |id| scene.stream.place(id).number();
+        let (since, granted) = (number(since), old.last().unwrap().offset);
+        let is_old = |number: &&u64| **number <= granted;
         // The event that was asked by may tell what to follow. A mark is none.
-        let begin = if is_by_mark { old.partition_point(|event| event.id < since) } else { index };
+        let begin = if is_by_mark { old.partition_point(|event| event.offset < since) } else { index };
         let mut least = wanted(&all[begin..], follows);
-        least.retain(|id| *id > since);
+        least.retain(|number| *number > since);
         let most = wanted(&all, follows);
         prop_assert_eq!(replayed.gaps, 0);
         // Who comes back from there gets nothing twice, and misses nothing.
-        prop_assert!(all.iter().all(|event| Some(event.id) < replayed.place), "{:?}", replayed.place);
-        prop_assert!(replayed.ids.is_sorted_by(|a, b| a < b));
-        prop_assert!(replayed.ids.iter().all(|id| *id > since && most.contains(id)));
+        prop_assert!(replayed.place.map(number) >= all.last().map(|event| event.offset));
+        let sent: Vec<_> = replayed.ids.iter().map(|id| number(*id)).collect();
+        prop_assert!(sent.is_sorted_by(|a, b| a < b), "{:?}", sent);
+        prop_assert!(sent.iter().all(|number| *number > since && most.contains(number)));
         if let Some(last) = last {
-            let sent = replayed.ids.iter().filter(is_old).count();
-            let least_sent = least.iter().filter(is_old).count().min(last);
-            prop_assert!((least_sent..=last).contains(&sent), "{} {}", sent, least_sent);
-            let first = replayed.ids.first();
-            least.retain(|id| first.map_or(*id > granted, |first| id >= first));
+            let old = sent.iter().filter(is_old).count();
+            let least_old = least.iter().filter(is_old).count().min(last);
+            prop_assert!((least_old..=last).contains(&old), "{} {}", old, least_old);
+            let first = sent.first();
+            least.retain(|number| first.map_or(*number > granted, |first| number >= first));
         }
-        let lost: Vec<_> = least.iter().filter(|id| !replayed.ids.contains(id)).collect();
+        let lost: Vec<_> = least.iter().filter(|number| !sent.contains(number)).collect();
         prop_assert!(lost.is_empty(), "{:?}", lost);
     }
 }
@@ -511,10 +558,10 @@ fn nobody_waits_for_an_event_that_will_not_come_to_this_hub() {
     scene.publish(&[A]);
     scene.publish(&[(ELSEWHERE, None)]);
     scene.read();
-    let mut of_elsewhere = scene.stream.ids.of_message(Stream::tick(2), 2, 1);
+    let mut of_elsewhere = scene.stream.ids.of_message(scene.stream.arrival(2), 2, 1);
     let (elsewhere, _) = of_elsewhere.next().unwrap();
     // An event of another service, and one that there never was.
-    let never = scene.stream.ids.id(Stream::tick(1), Place::before(2));
+    let never = scene.stream.mark(1, scene.stream.arrival(1));
     for since in [elsewhere, never] {
         let replayed = scene.replay(&format!("since={since}"), || {});
         assert_eq!((replayed.gaps, replayed.ids), (0, vec![]));
@@ -526,7 +573,7 @@ fn an_id_of_another_stream_is_told_as_expired() {
     let scene = Scene::new(true, 0, 100);
     scene.publish(&[A]);
     scene.read();
-    let since = StreamIds::of("T", 1, None).id(Stream::tick(1), Place::before(2));
+    let since = StreamIds::of("T", 1, None).id(scene.stream.arrival(1), Place::before(2));
     let replayed = scene.replay(&format!("since={since}"), || {});
     assert_eq!((replayed.gaps, replayed.ids.len()), (1, usize::from(scene.all()[0].id > since)));
 }

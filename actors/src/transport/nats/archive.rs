@@ -282,7 +282,8 @@ impl StreamArchive {
         let ids = session.ids.of_message(tick, sequence, of_message.len());
         for (event, (id, place)) in of_message.into_iter().zip(ids) {
             let is_new = place > course.last.place;
-            if !is_new && place > course.asked {
+            // What was looked at once is not looked at again.
+            if !is_new && (self.look_back == 0 || place > course.asked) {
                 continue;
             }
             let created_at = event.created_at.unwrap_or(CreatedAt::new(arrived, 3));
