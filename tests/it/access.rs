@@ -2,6 +2,7 @@
 //! on this machine.
 
 use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder};
@@ -290,6 +291,34 @@ async fn a_token_with_a_filter_sees_nothing_else() {
     let events = replay.events(3).await;
     assert!(events.iter().all(|event| event["data"]["account"] == "alice"), "{events:?}");
     assert_eq!(replay.expect("caught-up").await.0, json!({"replayed": 3}));
+    server.stop().await.unwrap();
+}
+
+/// An id of this moment that no event has.
+fn made_up() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    format!("{:08x}-{:04x}-7fff-8000-000000000000", now >> 16, now & 0xffff)
+}
+
+#[tokio::test]
+async fn an_id_that_is_made_up_does_not_tell_whether_anothers_event_came_after_it() {
+    let limit = json!({"filter": "account=alice"});
+    let tokens =
+        vec![known("alice", &["traces"], &limit), known("in", &["ingest", "traces"], &json!({}))];
+    let server = guarded(tokens).await;
+    let mut everything = watch(&server, TRACES, "in").await;
+    for id in [made_up(), made_up()] {
+        // Of this id the last event is first before it, and then after it.
+        for _ in 0..2 {
+            let mut asked = watch(&server, &format!("{TRACES}?since={id}"), "alice").await;
+            assert_eq!(asked.expect("caught-up").await.0, json!({"replayed": 0}));
+            post(&server, "in", &json!({"type": "a", "data": {"account": "bob"}})).await;
+            everything.events(1).await;
+        }
+    }
+    // Who may see all is told that the hub does not know it.
+    let mut all = watch(&server, &format!("{TRACES}?since={}", made_up()), "in").await;
+    all.expect("gap").await;
     server.stop().await.unwrap();
 }
 

@@ -1,7 +1,11 @@
 //! Replays of hubs that are joined by a real NATS server, which reach further back than their logs.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use futures_util::StreamExt;
-use telemetry_hub_actors::{EventId, HubConfig, HubHandle, NewEvent, Subscription, TraceQuery};
+use telemetry_hub_actors::{
+    EventId, Gap, GapReason, HubConfig, HubHandle, NewEvent, Subscription, TraceQuery,
+};
 
 use crate::harness::{
     Said, eventually, ids, numbered, numbers, patiently, read_replay, read_until, subscribe,
@@ -141,6 +145,32 @@ async fn who_has_had_no_event_goes_on_at_another_hub_after_the_place_where_the_s
     let limit = TraceQuery::parse("type=own", None).unwrap().filter;
     let limited = TraceQuery { filter: query.filter.within(&limit), ..query };
     assert_eq!(self::place(one.subscribe(limited).await.unwrap()).await, None);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn an_id_that_is_made_up_is_not_known_wherever_it_would_lie() {
+    let server = Server::started();
+    let hub = server.joined("one").await;
+    let mut watching = subscribe(&hub, "").await;
+    publish(&hub, vec![numbered(0)]).await;
+    let own = ids(&read_until(&mut watching, 0).await)[0];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    for number in 1..3 {
+        // Of this moment, and made of one that there is, by adding to it what once led to the next message.
+        let own = u128::from_str_radix(&own.to_string().replace('-', ""), 16).unwrap();
+        for bits in [now << 80 | 7 << 76 | 2 << 62, own + (1 << 18), own + (1 << 19)] {
+            let id: EventId = format!("{bits:032x}").parse().unwrap();
+            let limit = TraceQuery::parse("type=own", None).unwrap().filter;
+            let query = TraceQuery::parse(&format!("since={id}"), None).unwrap();
+            let limited = TraceQuery { filter: query.filter.within(&limit), ..query };
+            let said = read_replay(&mut hub.subscribe(limited).await.unwrap()).await;
+            let gap = Gap { reason: GapReason::Expired, missed: None, from: Some(id), to: None };
+            assert_eq!(said, [Said::Gap(gap), Said::CaughtUp(0)], "{number}");
+        }
+        publish(&hub, vec![numbered(number)]).await;
+        read_until(&mut watching, number).await;
+    }
 }
 
 /// The id that the stream begins with.
