@@ -309,18 +309,21 @@ impl Scene {
                 let place = Place::before(sequence);
                 self.core.log.begin_after(self.stream.ids.id(tick.previous(), place));
             }
-            let events = self.stream.message(sequence, tick).unwrap();
-            self.core.log.accept_arrivals(events.into_iter().map(|event| Arrival {
-                id: event.id,
-                offset: event.offset,
-                arrived: Timestamp::UNIX_EPOCH,
-                content: Content::Given(event.content().clone()),
-                size: SIZE,
-            }));
-            while let Some(batch) = self.core.log.next_unrouted() {
-                self.core.log.mark_routed(&batch);
-            }
+            self.accept(self.stream.message(sequence, tick).unwrap());
             *lock(&self.stream.read) = (sequence, tick);
+        }
+    }
+
+    fn accept(&self, events: impl IntoIterator<Item = Arc<Event>>) {
+        self.core.log.accept_arrivals(events.into_iter().map(|event| Arrival {
+            id: event.id,
+            offset: event.offset,
+            arrived: Timestamp::UNIX_EPOCH,
+            content: Content::Given(event.content().clone()),
+            size: SIZE,
+        }));
+        while let Some(batch) = self.core.log.next_unrouted() {
+            self.core.log.mark_routed(&batch);
         }
     }
 
@@ -576,4 +579,19 @@ fn an_id_of_another_stream_is_told_as_expired() {
     let since = StreamIds::of("T", 1, None).id(scene.stream.arrival(1), Place::before(2));
     let replayed = scene.replay(&format!("since={since}"), || {});
     assert_eq!((replayed.gaps, replayed.ids.len()), (1, usize::from(scene.all()[0].id > since)));
+}
+
+#[test]
+fn what_the_log_has_of_the_stream_before_this_one_is_gone_on_after() {
+    let scene = Scene::new(true, 0, 100);
+    let before = StreamIds::of("T", 1, None);
+    let (first, last) = (Tick::default().next(), Tick::default().next().next());
+    let [first, last] = [(first, 1), (last, 2)]
+        .map(|(tick, sequence)| before.of_message(tick, sequence, 1).next().unwrap());
+    scene.core.log.begin_after(before.id(Tick::default(), Place::before(1)));
+    scene.accept([first, last].map(|id| Stream::event(id, A)));
+    scene.publish(&[A]);
+    scene.read();
+    let replayed = scene.replay(&format!("since={}", first.0), || {});
+    assert_eq!((replayed.gaps, replayed.ids), (0, vec![last.0, scene.all()[0].id]));
 }
