@@ -174,7 +174,7 @@ impl Veil {
 
 /// One round, which undoes itself.
 fn turn(round: usize, key: u64, left: &mut u64, right: &mut u64) {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         *left ^= Generator(key ^ *right).next() & mask(LEFT_BITS);
     } else {
         *right ^= Generator(key ^ *left).next() & mask(RIGHT_BITS);
