@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::resume::{entered, has_read, in_log, is_before, is_unclear, number, resume_after};
 use crate::event::{Event, EventId};
 use crate::event_log::{EventBatch, EventLog, Expired, Page};
 use crate::filter::Follow;
@@ -386,7 +387,6 @@ impl Replayer {
             let after = search.boundary().unwrap_or(self.after);
             self.after = in_log(core, after).unwrap_or(after);
             self.position = first_position(log, group, log.position_after(self.after));
-
             self.return_to_archive(core, search.boundary());
         }
         Step::Again
@@ -411,67 +411,6 @@ impl Replayer {
             search.reached = search.reached.max(batch.last_id());
         }
     }
-}
-
-/// The event or mark after which a client goes on that comes with this id.
-fn resume_after(core: &HubCore, group: &FilterGroup, id: EventId) -> EventId {
-    let is_past = || id.milliseconds() <= core.config.clock.now().as_millisecond().cast_unsigned();
-    if core.broker().is_none() && group.filter().is_limited() && is_past() {
-        // An id may be made up, to hear whether it is past the last event, whosever that was: now is past it, too.
-        return id.min(core.log.last_id());
-    }
-    in_log(core, id).filter(|own| *own <= id).unwrap_or(id)
-}
-
-/// Whether the log cannot tell what came after this id. It is of another stream, and of that one the log does not have it; or of this one,
-/// and comes before the log, or what the log has there came later, as the stream has lost its end and gives the same numbers again.
-fn is_unclear(core: &HubCore, id: EventId) -> bool {
-    match number(core, id) {
-        None => !core.log.has(id),
-        Some(_) => {
-            let is_another = in_log(core, id).is_some_and(|own| own > id);
-            is_another || is_before(core, id, core.log.complete_from())
-        }
-    }
-}
-
-/// The log's own id of an event of the stream that another hub may know by a slightly different one; of a mark, that of the last event
-/// before it.
-fn in_log(core: &HubCore, id: EventId) -> Option<EventId> {
-    let offset = number(core, id)?;
-    let (own, next) = core.log.around(offset);
-    let own_number = number(core, own)?;
-    let is_between = || {
-        let is_later = |next| number(core, next).is_some_and(|next| next > offset);
-        own_number < offset && next.is_none_or(is_later) && has_read(core, id)
-    };
-    (own_number == offset || is_between()).then_some(own)
-}
-
-/// Whether one event comes before another. Of the ids of two hubs the stream's numbers tell it.
-fn is_before(core: &HubCore, early: EventId, late: EventId) -> bool {
-    match (number(core, early), number(core, late)) {
-        (Some(early), Some(late)) => early < late,
-        (None, _) | (_, None) => early < late,
-    }
-}
-
-/// The log's own id of the event up to which all has been read, or that after which it begins, if that comes later.
-fn entered(core: &HubCore, reached: EventId, complete_from: EventId) -> EventId {
-    if is_before(core, reached, complete_from) {
-        return complete_from;
-    }
-    in_log(core, reached).unwrap_or(reached)
-}
-
-/// Whether the stream that joins this hub to others has been read as far as that.
-fn has_read(core: &HubCore, id: EventId) -> bool {
-    core.broker().is_some_and(|broker| broker.has_read(id))
-}
-
-/// The number of an event in the stream that joins this hub to others.
-fn number(core: &HubCore, id: EventId) -> Option<u64> {
-    core.broker()?.number(id)
 }
 
 /// The id after which something is wanted.
@@ -522,5 +461,6 @@ fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
     }
 }
 
+mod resume;
 #[cfg(test)]
 mod tests;
