@@ -4,43 +4,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use jiff::Timestamp;
-use uuid::Uuid;
-
 use crate::event::EventId;
+use crate::tick::{COUNTER_BITS, Tick};
 
 /// Two neighbours of a tick are less than 2^40 apart, so that one has room for 2^21 events at least. If more come, as they may while the
 /// time of day is behind, the ids go on in the next one.
 const STEP_BITS: u32 = 40;
-
-/// What stands behind the time in an id has so many bits.
-const COUNTER_BITS: u32 = 62;
-
-/// The time in an id, in 4,096ths of a millisecond since 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Tick(pub(crate) u64);
-
-impl Tick {
-    pub(crate) const PER_MILLISECOND: u128 = 4096;
-
-    pub(crate) fn of(time: Timestamp) -> Self {
-        let nanoseconds = u128::try_from(time.as_nanosecond()).unwrap_or(0);
-        Self((nanoseconds * Self::PER_MILLISECOND / 1_000_000) as u64)
-    }
-
-    pub(crate) fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// The id of this time that goes on so.
-    pub(crate) fn id(self, counter: u64) -> EventId {
-        let [milliseconds, fraction, counter] =
-            [self.0 >> 12, self.0 & 0xfff, counter].map(u128::from);
-        EventId::new(Uuid::from_u128(
-            milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | counter,
-        ))
-    }
-}
 
 /// Ids increase strictly, even if the time of day does not.
 #[derive(Debug, Default)]
@@ -54,17 +23,21 @@ pub(crate) struct EventIds {
 }
 
 impl EventIds {
-    pub(crate) fn next(&mut self, now: Timestamp) -> EventId {
-        let tick = Tick::of(now);
-        let stepped = self.counter + step(self.keys.hash_one(self.counter), STEP_BITS);
-        if tick <= self.tick && stepped >> COUNTER_BITS == 0 {
-            self.counter = stepped;
+    pub(crate) fn next(&mut self, now: Tick) -> EventId {
+        if now > self.tick {
+            self.begin(now);
         } else {
-            // The next one if there is no room left in this one.
-            self.tick = tick.max(self.tick.next());
-            self.counter = self.keys.hash_one(self.tick.0) >> (u64::BITS - COUNTER_BITS + 1);
+            self.counter += step(self.keys.hash_one(self.counter), STEP_BITS);
+            if self.counter >> COUNTER_BITS > 0 {
+                self.begin(self.tick.next());
+            }
         }
         self.tick.id(self.counter)
+    }
+
+    fn begin(&mut self, tick: Tick) {
+        self.tick = tick;
+        self.counter = self.keys.hash_one(tick) >> (u64::BITS - COUNTER_BITS + 1);
     }
 }
 
@@ -76,10 +49,17 @@ pub(crate) fn step(random: u64, bits: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
     use super::*;
 
-    fn at(milliseconds: i64) -> Timestamp {
+    fn time(milliseconds: i64) -> Timestamp {
         Timestamp::from_millisecond(1_795_342_367_000 + milliseconds).unwrap()
+    }
+
+    fn at(milliseconds: i64) -> Tick {
+        Tick::of(time(milliseconds))
     }
 
     #[test]
@@ -88,19 +68,7 @@ mod tests {
         let times = [5, 5, 3, -2_000_000_000_000, 4, 6, 6, 1000, 999];
         let made = times.map(|milliseconds| ids.next(at(milliseconds)));
         assert!(made.is_sorted_by(|a, b| a < b), "{made:?}");
-        assert!(made[4] < EventId::first_at(at(6)) && made[5] > EventId::first_at(at(6)));
-    }
-
-    #[test]
-    fn a_tick_is_the_4096th_part_of_a_millisecond() {
-        let of = |nanoseconds| {
-            let time = at(0).as_nanosecond() + nanoseconds;
-            Tick::of(Timestamp::from_nanosecond(time).unwrap()).0 - Tick::of(at(0)).0
-        };
-        assert_eq!([0, 244, 245, 500_000, 1_000_000].map(of), [0, 0, 1, 2048, 4096]);
-        let [before, after] = [at(-1), at(1)].map(|time| Tick::of(time).id(7).milliseconds());
-        assert_eq!(after - before, 2);
-        assert_eq!((Tick::of(Timestamp::MIN), Tick::of(Timestamp::MAX).0 >> 60), (Tick(0), 0));
+        assert!(made[4] < EventId::first_at(time(6)) && made[5] > EventId::first_at(time(6)));
     }
 
     #[test]
@@ -109,8 +77,9 @@ mod tests {
         let counter = |id: EventId| id.to_u128() as u64;
         let mut ids = EventIds::default();
         let increases = (0..1000).filter(|n| {
-            let begun = at(0) + *n * 2 * microsecond;
-            counter(ids.next(begun)) < counter(ids.next(begun + microsecond))
+            let begun = time(0) + *n * 2 * microsecond;
+            let [first, second] = [begun, begun + microsecond].map(Tick::of);
+            counter(ids.next(first)) < counter(ids.next(second))
         });
         // As often less as more.
         assert!((400..600).contains(&increases.count()));

@@ -14,6 +14,7 @@ use crate::event::{Content, CreatedAt, Event, EventId};
 use crate::event_ids::EventIds;
 use crate::lock;
 use crate::query::Since;
+use crate::tick::Tick;
 
 /// Events that leave together.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ struct LogState {
     evicted_through: Option<EventId>,
     /// What the next batch will tell as lost.
     lost: Option<Expired>,
+    /// Where the offsets began anew, if they did: after this event, at this position.
+    renewed: Option<(EventId, u64)>,
 }
 
 /// What the collector has still to route.
@@ -113,7 +116,7 @@ pub(crate) struct Page {
 impl EventLog {
     pub(crate) fn new(config: &HubConfig) -> Self {
         let mut ids = EventIds::default();
-        let first_id = ids.next(config.clock.now());
+        let first_id = ids.next(Tick::of(config.clock.now()));
         Self {
             replay_bytes: config.replay_bytes,
             batch_bytes: config.batch_bytes,
@@ -131,6 +134,7 @@ impl EventLog {
                 begun: 0,
                 evicted_through: None,
                 lost: None,
+                renewed: None,
             }),
         }
     }
@@ -142,8 +146,9 @@ impl EventLog {
         now: Timestamp,
     ) {
         let mut state = lock(&self.state);
+        let tick = Tick::of(now);
         for (content, size) in events {
-            let id = state.ids.next(now);
+            let id = state.ids.next(tick);
             let created_at = content.created_at().unwrap_or(CreatedAt::new(now, 3));
             let event = Event { id, offset: state.next_offset, size, created_at, content };
             state.next_offset += 1;
@@ -154,7 +159,7 @@ impl EventLog {
     /// An id that no event has: all that comes from now on comes after it, and all that is here before it.
     pub(crate) fn mark(&self, now: Timestamp) -> EventId {
         let mut state = lock(&self.state);
-        state.last_id = state.ids.next(now);
+        state.last_id = state.ids.next(Tick::of(now));
         state.last_id
     }
 
@@ -168,19 +173,28 @@ impl EventLog {
         lock(&self.state).complete_from()
     }
 
-    /// The last event up to this offset, or what the log begins after, and the event that comes next.
+    /// The last event up to this offset, or what comes before the first one, and the event that comes next. Only of those whose offsets
+    /// increase up to the end.
     pub(crate) fn around(&self, offset: u64) -> (EventId, Option<EventId>) {
         let mut state = lock(&self.state);
         state.seal();
-        let begins_after = |batch: &Arc<EventBatch>| batch.events[0].offset > offset;
-        let index = state.batches.partition_point(|batch| !begins_after(batch));
+        let (begun, first) = state.renewed.unwrap_or((state.first_id, 0));
+        let begins_before =
+            |batch: &Arc<EventBatch>| batch.position < first || batch.events[0].offset <= offset;
+        let index = state.batches.partition_point(begins_before);
         let after = state.batches.get(index).map(|batch| batch.events[0].id);
-        let Some(batch) = index.checked_sub(1).and_then(|index| state.batches.get(index)) else {
-            return (state.complete_from(), after);
+        let before = index.checked_sub(1).and_then(|index| state.batches.get(index));
+        let Some(batch) = before.filter(|batch| batch.position >= first) else {
+            return (state.complete_from().max(begun), after);
         };
-        let events = &batch.events;
-        let index = events.partition_point(|event| event.offset <= offset);
-        (events[index - 1].id, events.get(index).map(|event| event.id).or(after))
+        let index = batch.events.partition_point(|event| event.offset <= offset);
+        let next = batch.events.get(index).map(|event| event.id).or(after);
+        (batch.events[index - 1].id, next)
+    }
+
+    /// The event after which offsets increase up to the end.
+    pub(crate) fn renewed_after(&self) -> Option<EventId> {
+        lock(&self.state).renewed.map(|(event, _)| event)
     }
 
     /// Whether the event with this id is here.
@@ -232,6 +246,9 @@ impl EventLog {
         {
             state.bytes -= oldest.bytes;
             state.evicted_through = Some(oldest.last_id());
+            // Nothing is left of what came before.
+            let is_over = |(event, _): &(EventId, u64)| *event < oldest.last_id();
+            state.renewed = state.renewed.filter(|renewed| !is_over(renewed));
             evicted.push(oldest);
         }
         drop(state);
@@ -316,6 +333,13 @@ impl EventLog {
         let mut state = lock(&self.state);
         state.seal();
         state.lost = Some(lost);
+    }
+
+    /// What comes from now on is of another stream, or of one that has lost its end: its offsets begin anew.
+    pub(crate) fn renew(&self, lost: Expired) {
+        self.note_lost(lost);
+        let mut state = lock(&self.state);
+        state.renewed = Some((state.last_id, state.head));
     }
 }
 

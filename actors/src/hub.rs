@@ -211,8 +211,8 @@ impl HubState {
         let filter = query.filter.canonical().into();
         let outbox = Outbox::new(&self.core.config, Arc::clone(&self.core.counters));
         let outbox = Arc::new(outbox);
-        // Before it joins: it gets all that comes after that. Who asks for a replay has no place before that is over.
-        let place = match query.replay {
+        // Before it joins: it gets all that comes after that. Who asks for a replay has no mark before that is over.
+        let mark = match query.replay {
             None => self.core.mark(&query.filter),
             Some(_) => None,
         };
@@ -229,7 +229,7 @@ impl HubState {
         let child = Child::Traces(subscriber.clone(), Arc::clone(&outbox));
         self.register(id, child, query.client, filter);
         self.core.streams.add(&outbox, &subscriber, expires);
-        Ok(Subscription::new(outbox, subscriber, place, &self.core.config))
+        Ok(Subscription::new(outbox, subscriber, mark, &self.core.config))
     }
 
     async fn subscribe_metrics(

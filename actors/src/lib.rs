@@ -63,6 +63,7 @@ mod subscriber;
 mod subscription;
 mod sweeper;
 mod sync;
+mod tick;
 mod timer;
 mod transport;
 mod turn;

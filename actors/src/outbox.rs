@@ -32,7 +32,7 @@ pub(crate) enum Item {
     CaughtUp {
         replayed: u64,
         /// Where it came to.
-        place: Option<EventId>,
+        mark: Option<EventId>,
     },
     /// Nothing has been said for so long.
     Ping(Duration),
@@ -502,7 +502,7 @@ mod tests {
                     number(gap.to)
                 )
             }
-            Poll::Ready(Some(Item::CaughtUp { replayed, place: _ })) => {
+            Poll::Ready(Some(Item::CaughtUp { replayed, mark: _ })) => {
                 format!("caught up {replayed}")
             }
             Poll::Ready(Some(Item::Ping(_))) => "ping".to_owned(),
@@ -573,7 +573,7 @@ mod tests {
     async fn client_for_whom_nothing_was_queued_is_not_stalled() {
         let outbox = outbox(10);
         tokio::time::advance(Duration::from_secs(30)).await;
-        outbox.push(Item::CaughtUp { replayed: 0, place: None });
+        outbox.push(Item::CaughtUp { replayed: 0, mark: None });
         outbox.offer(matches(1, 1));
         assert_eq!(outbox.offer(matches(2, 1)), Offer::Missed);
         assert_eq!(outbox.look(Instant::now()), Health::Good);
@@ -625,7 +625,7 @@ mod tests {
         outbox.set_replaying(true);
         check(7000, StreamState::Replaying, 0, 0);
         // What comes first is no event, and the ids here are of the beginning of time.
-        outbox.push(Item::CaughtUp { replayed: 0, place: None });
+        outbox.push(Item::CaughtUp { replayed: 0, mark: None });
         outbox.offer(matches(1, 2));
         outbox.set_replaying(false);
         check(7000, StreamState::Live, 20, 7000);

@@ -141,14 +141,8 @@ impl Replayer {
             follow: group.new_follow_set(),
             replayed: 0,
         };
-        let is_in_archive = |since| match since {
-            _ if start.expired.is_some() => true,
-            // The event that was asked by may itself tell what to follow.
-            Since::Event(id) => id == core.log.complete_from() || is_unclear(core, id),
-            Since::Time(_) | Since::Ago(_) => false,
-        };
         match (start.expired, since) {
-            (_, Some(since)) if core.broker().is_some() && is_in_archive(since) => {
+            (expired, Some(since)) if replayer.begins_in_archive(core, expired, since) => {
                 replayer.after = first_wanted(since);
                 if let Some(search) = &mut replayer.search {
                     search.reached = replayer.after;
@@ -159,6 +153,20 @@ impl Replayer {
             (None, _) => {}
         }
         replayer
+    }
+
+    /// Whether the stream that joins this hub to others is asked before the log.
+    fn begins_in_archive(&self, core: &HubCore, expired: Option<Expired>, since: Since) -> bool {
+        if core.broker().is_none() {
+            return false;
+        }
+        expired.is_some()
+            || match since {
+                // The event that was asked by may itself tell what to follow.
+                Since::Event(id) if self.look_back > 0 && id == core.log.complete_from() => true,
+                Since::Event(id) => is_unclear(core, id),
+                Since::Time(_) | Since::Ago(_) => false,
+            }
     }
 
     fn open_archive(&mut self, core: &HubCore, since: Since) {
@@ -218,18 +226,14 @@ impl Replayer {
         }
         self.send_page(page, core, group, outbox);
         group.adopt(&self.follow);
-        // Something may have come since the mark was made, and been sent: then that is where the client is.
-        let place = mark.filter(|mark| self.has_come_no_further(core, *mark));
-        outbox.push(Item::CaughtUp { replayed: self.replayed, place });
+        let mark = mark.and_then(|mark| match is_before(core, mark, self.after) {
+            false => Some(mark),
+            // What has come since it was made may be another's.
+            true => Some(self.after).filter(|_| !group.filter().is_limited()),
+        });
+        outbox.push(Item::CaughtUp { replayed: self.replayed, mark });
         join(&mut members, self.position);
         Step::Done
-    }
-
-    fn has_come_no_further(&self, core: &HubCore, mark: EventId) -> bool {
-        match core.broker() {
-            None => self.after <= mark,
-            Some(broker) => broker.number(self.after) <= broker.number(mark),
-        }
     }
 
     /// Whether something that the log has evicted is still to be had elsewhere. Then that comes next.
@@ -239,7 +243,7 @@ impl Replayer {
         let is_behind = page
             .lost_through
             .is_some_and(|lost| is_before(core, reached, lost) || lost == reached && is_new);
-        let is_there = core.broker().is_some_and(|broker| broker.number(reached).is_some());
+        let is_there = number(core, reached).is_some();
         if is_behind && is_there {
             self.open_archive(core, Since::Event(reached));
         }
@@ -256,14 +260,24 @@ impl Replayer {
         outbox: &Outbox,
     ) -> Step {
         self.archive = None;
+        let begin = core.log.complete_from();
         match fetched {
+            Fetched::Page(page) if number(core, begin).is_none() => {
+                if self.take_until(begin, page, core, group, outbox) {
+                    self.enter_old_log(core, group, outbox, begin);
+                } else {
+                    self.archive = Some(Source::Idle(archive));
+                }
+            }
+            Fetched::End { .. } if number(core, begin).is_none() => {
+                self.enter_old_log(core, group, outbox, begin);
+            }
             Fetched::Page(ArchivePage { expired, events, through }) => {
                 if let Some(expired) = expired {
                     tell_expired(core, group, outbox, expired, self.asked);
                     self.since = expired.to.map(Since::Event);
                 }
                 self.take_old(&events, group, outbox);
-                let begin = core.log.complete_from();
                 if number(core, begin).is_some_and(|begin| begin <= through) {
                     self.enter_log(core, group, begin);
                 } else {
@@ -271,7 +285,6 @@ impl Replayer {
                 }
             }
             Fetched::End { expired, through } => {
-                let begin = core.log.complete_from();
                 if let Some(Expired { from, to }) = expired
                     && from.is_none_or(|from| from < begin)
                 {
@@ -305,6 +318,42 @@ impl Replayer {
             }
         }
         Step::Again
+    }
+
+    /// Of a stream that was made anew, or has lost its end, the log has what came before: takes of a page what came before that. Whether it
+    /// reaches so far.
+    fn take_until(
+        &mut self,
+        begin: EventId,
+        page: ArchivePage,
+        core: &HubCore,
+        group: &GroupHandle,
+        outbox: &Outbox,
+    ) -> bool {
+        let ArchivePage { expired, mut events, through: _ } = page;
+        let is_far = events.last().is_some_and(|last| last.id > begin);
+        events.retain(|event| event.id <= begin);
+        if let Some(expired) = expired.filter(|_| !is_far) {
+            tell_expired(core, group, outbox, expired, self.asked);
+            self.since = expired.to.map(Since::Event);
+        }
+        self.take_old(&events, group, outbox);
+        is_far
+    }
+
+    /// Goes on in a log that begins before the stream does: what came between is gone, or nobody can tell.
+    fn enter_old_log(
+        &mut self,
+        core: &HubCore,
+        group: &GroupHandle,
+        outbox: &Outbox,
+        begin: EventId,
+    ) {
+        if self.search.is_none() && self.after < begin {
+            let expired = Expired { from: Some(self.after), to: Some(begin) };
+            tell_expired(core, group, outbox, expired, self.asked);
+        }
+        self.enter_log(core, group, begin);
     }
 
     /// Sends old events, or looks through them.

@@ -73,9 +73,9 @@ pub(crate) fn retry(delay: Duration) -> Bytes {
     format!("retry: {}\n\n", delay.as_millis()).into()
 }
 
-/// Shows that the stream is alive. Of one that begins, it has the id of a place, by which a client can come back before it has had an event.
-pub(crate) fn ping(interval: Duration, place: Option<EventId>) -> Bytes {
-    frame("ping", place, 32, &Ping { interval })
+/// Shows that the stream is alive. Of one that begins, it has a mark, an id by which a client can come back before it has had an event.
+pub(crate) fn ping(interval: Duration, mark: Option<EventId>) -> Bytes {
+    frame("ping", mark, 32, &Ping { interval })
 }
 
 /// Events, in the order given. The id is that of the last one.
@@ -95,9 +95,9 @@ pub(crate) fn gap(gap: &Gap) -> Bytes {
     frame("gap", id, 256, gap)
 }
 
-/// The end of a replay, with the id of the place to which it came.
-pub(crate) fn caught_up(replayed: u64, place: Option<EventId>) -> Bytes {
-    frame("caught-up", place, 32, &CaughtUp { replayed })
+/// The end of a replay, with the mark of where it came to.
+pub(crate) fn caught_up(replayed: u64, mark: Option<EventId>) -> Bytes {
+    frame("caught-up", mark, 32, &CaughtUp { replayed })
 }
 
 /// The end of the stream.

@@ -49,10 +49,10 @@ impl Subscription {
     pub(crate) fn new(
         outbox: Arc<Outbox>,
         subscriber: ActorRef<SubscriberMessage>,
-        place: Option<EventId>,
+        mark: Option<EventId>,
         config: &HubConfig,
     ) -> Self {
-        let opening = Opening { place, ..Opening::new(config).with_ping() };
+        let opening = Opening { mark, ..Opening::new(config).with_ping() };
         Self { outbox, subscriber, opening }
     }
 
@@ -62,7 +62,7 @@ impl Subscription {
             return Some(match std::future::poll_fn(|context| self.poll_item(context)).await? {
                 Item::Events(matches) => Delivered::Events(matches.events.clone()),
                 Item::Gap(gap) => Delivered::Gap(gap),
-                Item::CaughtUp { replayed, place: _ } => Delivered::CaughtUp { replayed },
+                Item::CaughtUp { replayed, mark: _ } => Delivered::CaughtUp { replayed },
                 Item::Ping(_) => continue,
                 Item::Bye(bye) => Delivered::Bye(bye),
             });
@@ -106,7 +106,7 @@ impl Stream for Subscription {
             item.map(|item| match item {
                 Item::Events(matches) => matches.frame(),
                 Item::Gap(gap) => sse::gap(&gap),
-                Item::CaughtUp { replayed, place } => sse::caught_up(replayed, place),
+                Item::CaughtUp { replayed, mark } => sse::caught_up(replayed, mark),
                 Item::Ping(interval) => sse::ping(interval, None),
                 Item::Bye(bye) => sse::bye(&bye),
             })
@@ -220,13 +220,13 @@ struct Opening {
     ping: Option<Duration>,
     ping_interval: Duration,
     /// Where the stream begins.
-    place: Option<EventId>,
+    mark: Option<EventId>,
 }
 
 impl Opening {
     fn new(config: &HubConfig) -> Self {
         let (retry, ping_interval) = (Some(config.retry), config.ping_interval);
-        Self { retry, ping: None, ping_interval, place: None }
+        Self { retry, ping: None, ping_interval, mark: None }
     }
 
     fn with_ping(self) -> Self {
@@ -235,6 +235,6 @@ impl Opening {
 
     fn next(&mut self) -> Option<Bytes> {
         let retry = self.retry.take().map(|delay| sse::retry(sse::jittered(delay)));
-        retry.or_else(|| self.ping.take().map(|interval| sse::ping(interval, self.place)))
+        retry.or_else(|| self.ping.take().map(|interval| sse::ping(interval, self.mark)))
     }
 }

@@ -64,7 +64,8 @@ pub(super) fn has_read(core: &HubCore, id: EventId) -> bool {
     core.broker().is_some_and(|broker| broker.has_read(id))
 }
 
-/// The number of an event in the stream that joins this hub to others.
+/// The number of an event in the stream that joins this hub to others, as it is now: what it has lost has none.
 pub(super) fn number(core: &HubCore, id: EventId) -> Option<u64> {
-    core.broker()?.number(id)
+    let is_of_now = core.log.renewed_after().is_none_or(|renewed| id > renewed);
+    core.broker()?.number(id).filter(|_| is_of_now)
 }

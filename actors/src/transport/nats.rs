@@ -28,7 +28,6 @@ use publish::Pending;
 use super::{Archive, Broker, TransportState};
 use crate::error::IngestError;
 use crate::event::{Content, EventId, NewEvent};
-use crate::event_ids::Tick;
 use crate::hub::HubMessage;
 use crate::hub_core::HubCore;
 use crate::lock;
@@ -36,6 +35,7 @@ use crate::measurement::{Measurement, MeasurementError};
 use crate::metric_store::Sample;
 use crate::query::Since;
 use crate::stats::Count;
+use crate::tick::Tick;
 
 mod actor;
 mod archive;
@@ -52,8 +52,8 @@ mod wire;
 /// How many replays read the stream at once; the others wait for their turn.
 const READERS: usize = 16;
 
-/// How many messages another hub may be ahead of this one, so that its ids still are numbers here. One in 2,048 ids of other streams is
-/// taken for such a number: that costs a look into the stream's past, which knows better.
+/// How many messages another hub may be ahead of this one, so that its ids still are numbers here. One in 4,096 ids of the future that
+/// are made up is taken for such a number: that costs a look into the stream's past, which knows better.
 const AHEAD: u64 = (1 << 32) - 1;
 
 /// For how long a complaint explains what fails: longer than a question may go unanswered.
@@ -423,8 +423,11 @@ impl Broker for NatsBroker {
     }
 
     fn number(&self, id: EventId) -> Option<u64> {
-        let Progress { ids, sequence, .. } = self.0.progress();
-        Some(ids?.place(id, sequence + AHEAD)?.number())
+        let Progress { ids, sequence, tick, .. } = self.0.progress();
+        let place = ids?.place(id, sequence + AHEAD)?;
+        // What is still to come here comes later than what has come.
+        let can_be = place.sequence() <= sequence || Tick::of_id(id) > tick;
+        can_be.then_some(place.number())
     }
 
     fn hub_name(&self) -> &str {
@@ -461,20 +464,29 @@ impl Broker for NatsBroker {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
     fn what_another_hub_has_read_has_a_number_here_and_has_not_been_read() {
         let broker = NatsBroker(Arc::new(Link::new(NatsConfig::default(), 0)));
         let ids = StreamIds::of("S", 7, None);
-        let found = |sequence| {
-            let (id, place) = ids.of_message(Tick::default(), sequence, 1).next().unwrap();
+        let [early, now, late] = [6, 7, 8].map(|s| Tick::of(Timestamp::from_second(s).unwrap()));
+        let found = |sequence, tick| {
+            let (id, place) = ids.of_message(tick, sequence, 1).next().unwrap();
             (broker.number(id) == Some(place.number()), broker.has_read(id))
         };
-        assert_eq!(found(5), (false, false));
-        let progress = Progress { ids: Some(ids), sequence: 5, ..Progress::default() };
+        assert_eq!(found(5, now), (false, false));
+        let progress = Progress { ids: Some(ids), sequence: 5, tick: now, lag: 0 };
         broker.0.progress.send_replace(progress);
-        assert_eq!([5, 6].map(found), [(true, true), (true, false)]);
-        assert_eq!([5 + AHEAD, 6 + AHEAD].map(found), [(true, false), (false, false)]);
+        assert_eq!((found(5, now), found(6, late)), ((true, true), (true, false)));
+        let furthest = 5 + AHEAD;
+        assert_eq!(
+            (found(furthest, late), found(furthest + 1, late)),
+            ((true, false), (false, false))
+        );
+        // Nothing comes after what has been read that came before it.
+        assert_eq!((found(4, early), found(6, early)), ((true, true), (false, false)));
     }
 }

@@ -12,12 +12,12 @@ use ractor::{ActorCell, ActorRef, SpawnErr};
 use super::*;
 use crate::error::IngestError;
 use crate::event::CreatedAt;
-use crate::event_ids::Tick;
 use crate::event_log::Arrival;
 use crate::hub::HubMessage;
 use crate::lock;
 use crate::measurement::Measurement;
 use crate::metric_store::Sample;
+use crate::tick::Tick;
 use crate::transport::nats::place::{Place, StreamIds};
 use crate::transport::{Broker, Transport, TransportState};
 
@@ -60,7 +60,7 @@ impl Stream {
     /// When the server took a message, by its clock. Three messages came one right after the other, nine in a millisecond.
     fn arrival(&self, sequence: u64) -> Tick {
         let ahead = if sequence == self.ahead.0 { self.ahead.1 } else { 0 };
-        Tick((1_795_342_367_000 << 12) + sequence / 3 * 1365 + sequence % 3 + ahead)
+        Tick::some(sequence / 3 * 1365 + sequence % 3 + ahead)
     }
 
     fn event((id, place): (EventId, Place), (kind, span): Kind) -> Arc<Event> {
@@ -372,7 +372,7 @@ struct Replayed {
     ids: Vec<EventId>,
     gaps: usize,
     /// Where it came to.
-    place: Option<EventId>,
+    mark: Option<EventId>,
 }
 
 impl Replayed {
@@ -385,9 +385,9 @@ impl Replayed {
                     sent.ids.extend(matches.events.iter().map(|event| event.id));
                 }
                 std::task::Poll::Ready(Some(Item::Gap(_))) => sent.gaps += 1,
-                std::task::Poll::Ready(Some(Item::CaughtUp { replayed, place })) => {
+                std::task::Poll::Ready(Some(Item::CaughtUp { replayed, mark })) => {
                     assert_eq!(replayed, sent.ids.len() as u64);
-                    sent.place = place;
+                    sent.mark = mark;
                 }
                 std::task::Poll::Ready(Some(_)) => {}
                 std::task::Poll::Ready(None) | std::task::Poll::Pending => return sent,
@@ -460,7 +460,7 @@ proptest! {
         let most = wanted(&all, follows);
         prop_assert_eq!(replayed.gaps, 0);
         // Who comes back from there gets nothing twice, and misses nothing.
-        prop_assert!(replayed.place.map(number) >= all.last().map(|event| event.offset));
+        prop_assert!(replayed.mark.map(number) >= all.last().map(|event| event.offset));
         let sent: Vec<_> = replayed.ids.iter().map(|id| number(*id)).collect();
         prop_assert!(sent.is_sorted_by(|a, b| a < b), "{:?}", sent);
         prop_assert!(sent.iter().all(|number| *number > since && most.contains(number)));

@@ -17,11 +17,11 @@ use super::connection::{self, Reason, time_of, told};
 use super::feed::{consumer, from_sequence, messages_in};
 use super::place::Place;
 use super::subject::{self, Carries};
-use super::{Link, NatsConfig, Session, wire};
+use super::{AHEAD, Link, NatsConfig, Session, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
-use crate::event_ids::Tick;
 use crate::event_log::Expired;
 use crate::query::Since;
+use crate::tick::Tick;
 use crate::transport::{Archive, ArchivePage, Fetched};
 
 /// How many messages a page has at most.
@@ -167,11 +167,11 @@ impl StreamArchive {
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = connection::stream_state(session, &self.link.config).await?;
         match self.since {
-            Since::Event(id) => match session.ids.place(id, state.last_sequence) {
-                Some(place) => self.begin_after(session, &state, id, place).await,
-                None => Ok(Start::Foreign),
-            },
-            Since::Time(time) => self.begin_at(session, &state, time).await,
+            Since::Event(id) => self.begin_after(session, &state, id).await,
+            Since::Time(time) => {
+                let (course, gone) = self.course_at(session, &state, time).await?;
+                Ok(Start::At { course, gone })
+            }
             Since::Ago(_) => Err("a duration is no place in a stream".to_owned()),
         }
     }
@@ -181,33 +181,44 @@ impl StreamArchive {
         session: &Session,
         state: &State,
         id: EventId,
-        place: Place,
     ) -> Result<Start, Reason> {
-        let tick = Tick::of_id(id);
-        let config = &self.link.config;
-        if connection::is_given_anew(session, config, place.sequence(), tick).await? {
-            // Of what the stream has lost: all that it has taken since is wanted.
-            return self.begin_at(session, state, tick.next().time()).await;
+        let Some(place) = session.ids.place(id, state.last_sequence + AHEAD) else {
+            return Ok(Start::Foreign);
+        };
+        let (tick, sequence) = (Tick::of_id(id), place.sequence());
+        let is_lost = if sequence > state.last_sequence {
+            tick <= Tick::of(time_of(state.last_timestamp)?)
+        } else {
+            connection::is_given_anew(session, &self.link.config, sequence, tick).await?
+        };
+        if is_lost {
+            // The stream has lost its end: all that it has taken since is wanted.
+            let (course, _) = self.course_at(session, state, tick.next().time()).await?;
+            let gone = Some(Expired { from: Some(id), to: Some(course.last.id) });
+            return Ok(Start::At { course, gone });
+        }
+        if sequence > state.last_sequence {
+            return Ok(Start::Foreign);
         }
         Ok(Start::At { course: self.course(Last { place, id, tick }, state), gone: None })
     }
 
-    async fn begin_at(
+    /// From a time on, with what of that is gone.
+    async fn course_at(
         &self,
         session: &Session,
         state: &State,
         time: Timestamp,
-    ) -> Result<Start, Reason> {
+    ) -> Result<(Course, Option<Expired>), Reason> {
         let first = first_since(session, &self.link.config, time).await?;
         let place = Place::before(first.unwrap_or(state.last_sequence + 1));
         let tick = Tick::of(time).previous();
         let last = Last { place, id: session.ids.id(tick, place), tick };
         let begins_after = begins_after(state)?;
         let is_gone = state.first_sequence > 1 && begins_after > tick;
-        let before = Place::before(state.first_sequence);
-        let to = Some(session.ids.id(begins_after, before));
-        let gone = is_gone.then_some(Expired { from: None, to });
-        Ok(Start::At { course: self.course(last, state), gone })
+        let to = session.ids.id(begins_after, Place::before(state.first_sequence));
+        let gone = is_gone.then_some(Expired { from: None, to: Some(to) });
+        Ok((self.course(last, state), gone))
     }
 
     /// From there on, and so far before that as is to be looked at.

@@ -27,8 +27,8 @@ use tokio::time::Instant;
 
 use super::place::StreamIds;
 use super::{Identity, Link, NatsConfig, Session, Storage, subject};
-use crate::event_ids::Tick;
 use crate::lock;
+use crate::tick::Tick;
 
 /// How long the servers may take to answer a question about the stream.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);

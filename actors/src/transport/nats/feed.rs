@@ -26,9 +26,9 @@ use super::place::Place;
 use super::subject::{self, Carries};
 use super::{Link, NatsConfig, Progress, Session, measurements, wire};
 use crate::event::{Content, NewEvent};
-use crate::event_ids::Tick;
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
+use crate::tick::Tick;
 
 /// How often the server says that it is there, if it has nothing else to say. It is missed after twice as long.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -294,7 +294,7 @@ impl Feed {
                 self.is_another = false;
                 self.link.counters.holes.add(1);
                 tracing::warn!("the stream is another one than before");
-                core.log.note_lost(lost());
+                core.log.renew(lost());
             }
             None => self.begin_log(core, sequence, tick.previous()),
         }
