@@ -246,9 +246,6 @@ impl EventLog {
         {
             state.bytes -= oldest.bytes;
             state.evicted_through = Some(oldest.last_id());
-            // Nothing is left of what came before.
-            let is_over = |(event, _): &(EventId, u64)| *event < oldest.last_id();
-            state.renewed = state.renewed.filter(|renewed| !is_over(renewed));
             evicted.push(oldest);
         }
         drop(state);
@@ -339,7 +336,9 @@ impl EventLog {
     pub(crate) fn renew(&self, lost: Expired) {
         self.note_lost(lost);
         let mut state = lock(&self.state);
-        state.renewed = Some((state.last_id, state.head));
+        // With whatever another hub has given an id of the same moment.
+        let last = Tick::of_id(state.last_id).id(u64::MAX >> 2);
+        state.renewed = Some((last, state.head));
     }
 }
 

@@ -243,11 +243,11 @@ impl Replayer {
         let is_behind = page
             .lost_through
             .is_some_and(|lost| is_before(core, reached, lost) || lost == reached && is_new);
-        let is_there = number(core, reached).is_some();
-        if is_behind && is_there {
+        let goes_back = is_behind && core.broker().is_some();
+        if goes_back {
             self.open_archive(core, Since::Event(reached));
         }
-        is_behind && is_there
+        goes_back
     }
 
     /// Goes on with what the archive has brought.
@@ -269,13 +269,15 @@ impl Replayer {
                     self.archive = Some(Source::Idle(archive));
                 }
             }
-            Fetched::End { .. } if number(core, begin).is_none() => {
+            Fetched::End { expired, .. } if number(core, begin).is_none() => {
+                if let Some(expired) = expired {
+                    self.pass_over(expired, core, group, outbox);
+                }
                 self.enter_old_log(core, group, outbox, begin);
             }
             Fetched::Page(ArchivePage { expired, events, through }) => {
                 if let Some(expired) = expired {
-                    tell_expired(core, group, outbox, expired, self.asked);
-                    self.since = expired.to.map(Since::Event);
+                    self.pass_over(expired, core, group, outbox);
                 }
                 self.take_old(&events, group, outbox);
                 if number(core, begin).is_some_and(|begin| begin <= through) {
@@ -290,7 +292,7 @@ impl Replayer {
                 {
                     // What the log has is not gone.
                     let expired = Expired { from, to: to.map(|to| to.min(begin)) };
-                    tell_expired(core, group, outbox, expired, self.asked);
+                    self.pass_over(expired, core, group, outbox);
                 }
                 if number(core, begin).is_some_and(|begin| begin > through) {
                     // The log may have gone on since the archive came to its end: what lies between is gone only if it is not there now.
@@ -320,6 +322,23 @@ impl Replayer {
         Step::Again
     }
 
+    /// Tells what is gone of the stream, and goes on behind it.
+    fn pass_over(
+        &mut self,
+        expired: Expired,
+        core: &HubCore,
+        group: &GroupHandle,
+        outbox: &Outbox,
+    ) {
+        tell_expired(core, group, outbox, expired, self.asked);
+        self.since = expired.to.map(Since::Event);
+        let reached = match &mut self.search {
+            Some(search) => &mut search.reached,
+            None => &mut self.after,
+        };
+        *reached = expired.to.unwrap_or(*reached);
+    }
+
     /// Of a stream that was made anew, or has lost its end, the log has what came before: takes of a page what came before that. Whether it
     /// reaches so far.
     fn take_until(
@@ -334,8 +353,7 @@ impl Replayer {
         let is_far = events.last().is_some_and(|last| last.id > begin);
         events.retain(|event| event.id <= begin);
         if let Some(expired) = expired.filter(|_| !is_far) {
-            tell_expired(core, group, outbox, expired, self.asked);
-            self.since = expired.to.map(Since::Event);
+            self.pass_over(expired, core, group, outbox);
         }
         self.take_old(&events, group, outbox);
         is_far

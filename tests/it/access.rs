@@ -307,8 +307,9 @@ async fn an_id_that_is_made_up_does_not_tell_whether_anothers_event_came_after_i
         vec![known("alice", &["traces"], &limit), known("in", &["ingest", "traces"], &json!({}))];
     let server = guarded(tokens).await;
     let mut everything = watch(&server, TRACES, "in").await;
-    for id in [made_up(), made_up()] {
-        // Of this id the last event is first before it, and then after it.
+    for _ in 0..2 {
+        // The last event is first before this id, and then after it.
+        let id = made_up();
         for _ in 0..2 {
             let mut asked = watch(&server, &format!("{TRACES}?since={id}"), "alice").await;
             assert_eq!(asked.expect("caught-up").await.0, json!({"replayed": 0}));

@@ -1,5 +1,6 @@
 //! A stream whose server loses what it had not written down, and then gives the same numbers again.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use telemetry_hub_actors::{HubConfig, HubHandle, Storage};
@@ -16,9 +17,8 @@ async fn hub(server: &Server, name: &str, config: HubConfig) -> HubHandle {
     hub
 }
 
-#[tokio::test]
-#[ignore = "needs nats-server: tests/cluster/install"]
-async fn who_was_away_while_a_stream_was_set_back_gets_what_it_has_taken_since() {
+/// Two hubs are away while the stream loses ten messages of twenty and takes these.
+async fn set_back(again: Range<u64>) {
     let mut server = Server::started();
     // The first has all in its log, the other little of it.
     let one = hub(&server, "one", HubConfig::default()).await;
@@ -43,7 +43,7 @@ async fn who_was_away_while_a_stream_was_set_back_gets_what_it_has_taken_since()
     let port = server.move_to(free_port());
     server.start();
     let elsewhere = hub(&server, "elsewhere", HubConfig::default()).await;
-    for number in 100..130 {
+    for number in again.clone() {
         ingest(&elsewhere, [number]).await;
     }
     patiently(elsewhere.shutdown(Duration::ZERO)).await.ok();
@@ -51,18 +51,31 @@ async fn who_was_away_while_a_stream_was_set_back_gets_what_it_has_taken_since()
     server.move_to(port);
     server.start();
 
-    let expected: Vec<u64> = (100..130).collect();
-    let said = read_until(&mut watching, 129).await;
+    let expected: Vec<u64> = again.clone().collect();
+    let said = read_until(&mut watching, again.end - 1).await;
     assert!(said.iter().any(|said| matches!(said, Said::Gap(_))), "{said:?}");
     assert_eq!(numbers(&said), expected);
-    for hub in [&one, &other, &self::hub(&server, "new", HubConfig::default()).await] {
+    let new = hub(&server, "new", HubConfig::default()).await;
+    for (hub, has_them) in [(&one, true), (&other, false), (&new, false)] {
         join(hub).await;
-        // By the first that was lost, one of them, and the last, whose numbers others have now.
-        for id in [seen[0], seen[5], seen[9]] {
+        // By the first that was lost, one of them, and the last, whose numbers others have now, or not yet.
+        for (index, id) in seen.iter().enumerate() {
             let mut back = subscribe(hub, &format!("since={id}")).await;
-            let replayed = numbers(&read_replay(&mut back).await);
-            let since = replayed.iter().position(|number| *number >= 100).unwrap();
-            assert_eq!(replayed[since..], expected, "{id}");
+            let said = read_replay(&mut back).await;
+            let lost = if has_them { 11 + index as u64..20 } else { 0..0 };
+            let all: Vec<_> = lost.chain(expected.clone()).collect();
+            assert_eq!(numbers(&said), all, "{id}");
+            let gaps = said.iter().filter(|said| matches!(said, Said::Gap(_))).count();
+            assert_eq!(gaps, 1, "{said:?}");
         }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn who_was_away_while_a_stream_was_set_back_gets_what_it_has_taken_since() {
+    // Fewer than before, as many, and more.
+    for again in [3, 10, 30] {
+        set_back(100..100 + again).await;
     }
 }

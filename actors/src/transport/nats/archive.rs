@@ -192,8 +192,9 @@ impl StreamArchive {
             connection::is_given_anew(session, &self.link.config, sequence, tick).await?
         };
         if is_lost {
-            // The stream has lost its end: all that it has taken since is wanted.
-            let (course, _) = self.course_at(session, state, tick.next().time()).await?;
+            // The stream has lost its end: all that it has taken since is wanted, which came later by far.
+            let time = tick.next().next().time();
+            let (course, _) = self.course_at(session, state, time).await?;
             let gone = Some(Expired { from: Some(id), to: Some(course.last.id) });
             return Ok(Start::At { course, gone });
         }
