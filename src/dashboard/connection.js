@@ -31,7 +31,7 @@ export class Connection {
 
   /**
    * `frames` has a function for each kind of frame, called with its data and id; `query()` is asked at each attempt; `onstate` is told
-   * of every change. After which event to go on, `resumeAfter()` tells, where it is not simply the last that came.
+   * of every change. After which event, or from which time on, to go on, `resumeAfter()` tells, where it is not simply the last that came.
    */
   constructor({ path, signal, query, frames, onstate = () => {}, resumeAfter = () => this.lastId }) {
     this.#options = { path, signal, query, frames, onstate, resumeAfter };
@@ -80,10 +80,11 @@ export class Connection {
     const { path, signal, query, resumeAfter } = this.#options;
     const url = hubUrl(path);
     url.search = query();
-    const lastId = resumeAfter();
-    if (lastId !== null) {
+    const last = resumeAfter();
+    if (last !== null) {
       for (const other of ['since', 'replay']) url.searchParams.delete(other);
-      url.searchParams.set('last-event-id', lastId);
+      // A time has colons, an id has none.
+      url.searchParams.set(last.includes(':') ? 'since' : 'last-event-id', last);
     }
     const ticket = await credentials.ticket(signal, { signal: AbortSignal.timeout(PATIENCE) });
     if (ticket !== null) url.searchParams.set('token', ticket);

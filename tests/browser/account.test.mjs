@@ -323,12 +323,21 @@ class Model {
     let isWhole = false;
     while (!isWhole) {
       this.account.streamBegins();
-      const { resumeAfter } = this.account;
-      const rest = this.#log.filter((id) => resumeAfter === null || id > resumeAfter);
+      const rest = this.#log.filter((id) => this.#isAsked(id));
       while (rest.length > 0 && this.#random(6) > 0) this.#take(rest.splice(0, 1 + this.#random(20)));
       isWhole = rest.length === 0;
     }
     this.account.replayEnds();
+    // Not every hub names the place to whoever comes.
+    if (this.#log.length > 0 && this.#random(2) === 0) this.account.mark(this.#log.at(-1));
+  }
+
+  /** Whether it comes after the event, or the time, from which on the page asks. */
+  #isAsked(id) {
+    const { resumeAfter } = this.account;
+    if (resumeAfter === null) return true;
+    if (!resumeAfter.includes(':')) return id > resumeAfter;
+    return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) >= Date.parse(resumeAfter);
   }
 
   #take(ids) {

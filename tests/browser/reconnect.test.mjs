@@ -61,9 +61,9 @@ scenario('a hub that is shut down says so, and the page says why', async (scene)
   await untilShown(page, 3);
   await hub.terminate();
   await untilWaiting(page);
-  const row = (await rowsInSight(page)).at(-1);
-  assert.equal(row.reason, 'bye');
-  assert.match(row.text, /^The hub was shut down/);
+  // It is shown with the next frame.
+  await untilEqual('a row that says so', async () => (await rowsInSight(page)).at(-1).reason, 'bye');
+  assert.match((await rowsInSight(page)).at(-1).text, /^The hub was shut down/);
   await hub.start();
   await hub.send(numbered(3, 6));
   await untilShown(page, 6);

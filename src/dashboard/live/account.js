@@ -9,7 +9,7 @@ const TOLD_WITHIN = 3000;
 const TOGETHER = 200;
 
 export class Account {
-  /** Up to this event all are shown or counted. */
+  /** Up to this event, or this time, all are shown or counted. */
   #settled = null;
   /** The last that is shown, or told to be missed. */
   #last = null;
@@ -19,7 +19,7 @@ export class Account {
   #missed = [];
   isReplay = true;
 
-  /** The event after which a stream is to go on; null if there was none. */
+  /** After which event, or from which time on, a stream is to go on; null if there was none. */
   get resumeAfter() {
     return this.#settled;
   }
@@ -38,9 +38,17 @@ export class Account {
     this.isReplay = false;
   }
 
-  /** What came first, if nothing was shown: a stream can go on before it. A sample may have left out others that came with it. */
+  /** The hub names a place from which on a stream can go on. */
+  mark(id) {
+    this.#settled ??= id;
+  }
+
+  /**
+   * What came first, if nothing was shown, and the hub has named no place: a stream can go on before it. A sample may have left out others
+   * that came with it.
+   */
   begin(id) {
-    this.#settled ??= this.isReplay ? idBefore(id) : idAt(timeOf(id) - TOGETHER);
+    this.#settled ??= this.isReplay ? idBefore(id) : new Date(timeOf(id) - TOGETHER).toISOString();
   }
 
   /** Events have come together. Tells of each whether it is `new`, `known`, or had been `left out` without a word. */
@@ -130,18 +138,8 @@ function timeOf(id) {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-/** An id before all of a time. */
-function idAt(milliseconds) {
-  return written(BigInt(milliseconds) << 80n);
-}
-
-/** The id right before another. */
+/** The id right before another: 128-bit numbers in hexadecimal. */
 function idBefore(id) {
-  return written(BigInt(`0x${id.replaceAll('-', '')}`) - 1n);
-}
-
-/** Ids are 128-bit numbers in hexadecimal. */
-function written(number) {
-  const digits = number.toString(16).padStart(32, '0');
+  const digits = (BigInt(`0x${id.replaceAll('-', '')}`) - 1n).toString(16).padStart(32, '0');
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

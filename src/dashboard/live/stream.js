@@ -64,8 +64,8 @@ export class Stream {
       frames: {
         trace: (text, id) => this.#trace(text, id),
         gap: (text) => this.#gap(JSON.parse(text)),
-        'caught-up': () => this.#caughtUp(),
-        ping: () => this.#isSilent(),
+        'caught-up': (_, id) => this.#caughtUp(id),
+        ping: (_, id) => this.#isSilent(id),
         bye: (text) => this.#bye(JSON.parse(text)),
       },
       onstate: (state) => {
@@ -168,7 +168,8 @@ export class Stream {
   }
 
   /** What came of the replay while the view was paused is replayed again. */
-  #caughtUp() {
+  #caughtUp(id) {
+    this.#mark(id);
     const isFirst = !this.isCaughtUp;
     this.isCaughtUp = true;
     this.#account.replayEnds();
@@ -183,8 +184,14 @@ export class Stream {
     else if (!isFirst && !this.#resuming) this.#rows.addNote('note', 'caught-up', 'Nothing came meanwhile; live from here on');
   }
 
+  /** Where the stream stands. A browser repeats the last id: while paused, that may be of something that is not shown. */
+  #mark(id) {
+    if (id !== null && !this.waiting) this.#account.mark(id);
+  }
+
   /** The hub sends this when it has had nothing to say for long. */
-  #isSilent() {
+  #isSilent(id) {
+    this.#mark(id);
     if (!this.waiting || this.waiting.isEmpty) this.#account.isSilent();
   }
 

@@ -2,7 +2,8 @@
 //! that every hub gives an event the same.
 //!
 //! The first 60 bits, but for the version, are the time at which the stream took the message, its [`Tick`]; each message has one of its
-//! own, later than that of the one before. The last 62 are the event's [`Place`], shuffled and veiled otherwise in each tick: ids do not
+//! own, later than that of the one before. (Where servers give it no later time, as their clocks differ or are coarse, the next tick is
+//! taken: then a hub that has not read the one before may give an event another id. Its place is the same on all hubs.) The last 62 are the event's [`Place`], shuffled and veiled otherwise in each tick: ids do not
 //! tell how many messages came between two of them, and one that is made up of another leads nowhere near it. Within a message the
 //! positions go on by steps that nobody can foretell. Whoever knows the stream's key can undo that; hubs do.
 //!
