@@ -189,7 +189,6 @@ impl EventId {
         bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte))
     }
 
-    #[cfg(any(feature = "nats", test))]
     pub(crate) fn to_u128(self) -> u128 {
         self.0.as_u128()
     }

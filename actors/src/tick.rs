@@ -27,6 +27,11 @@ impl Tick {
         Self(milliseconds << FRACTION_BITS | fraction)
     }
 
+    pub(crate) fn of_id(id: EventId) -> Self {
+        let bits = id.to_u128();
+        Self(((bits >> 80) << FRACTION_BITS | (bits >> 64) & ((1 << FRACTION_BITS) - 1)) as u64)
+    }
+
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
@@ -43,11 +48,6 @@ impl Tick {
 
 #[cfg(any(feature = "nats", test))]
 impl Tick {
-    pub(crate) fn of_id(id: EventId) -> Self {
-        let bits = id.to_u128();
-        Self(((bits >> 80) << FRACTION_BITS | (bits >> 64) & ((1 << FRACTION_BITS) - 1)) as u64)
-    }
-
     pub(crate) fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
