@@ -271,7 +271,7 @@ impl Replayer {
             }
             Fetched::End { expired, .. } if number(core, begin).is_none() => {
                 if let Some(expired) = expired {
-                    self.pass_over(expired, core, group, outbox);
+                    self.pass_over(self.until(begin, expired), core, group, outbox);
                 }
                 self.enter_old_log(core, group, outbox, begin);
             }
@@ -311,7 +311,10 @@ impl Replayer {
                 let expired = Expired { from: self.asked, to: None };
                 let expired = start.expired.unwrap_or(expired);
                 tell_expired(core, group, outbox, expired, self.asked);
-                (self.after, self.since) = (start.after, None);
+                (self.after, self.since, self.look_back) = (start.after, None, 0);
+                if let Some(search) = &mut self.search {
+                    search.reached = start.after;
+                }
                 self.position = first_position(&core.log, group, start.position);
             }
             Fetched::Failed => {
@@ -353,10 +356,16 @@ impl Replayer {
         let is_far = events.last().is_some_and(|last| last.id > begin);
         events.retain(|event| event.id <= begin);
         if let Some(expired) = expired.filter(|_| !is_far) {
-            self.pass_over(expired, core, group, outbox);
+            self.pass_over(self.until(begin, expired), core, group, outbox);
         }
         self.take_old(&events, group, outbox);
         is_far
+    }
+
+    /// What is gone of that before the log begins, which still has what comes then.
+    fn until(&self, begin: EventId, Expired { from, to }: Expired) -> Expired {
+        let to = if self.after < begin { to.map(|to| to.min(begin)) } else { to };
+        Expired { from, to }
     }
 
     /// Goes on in a log that begins before the stream does: what came between is gone, or nobody can tell.
@@ -401,6 +410,8 @@ impl Replayer {
 
     /// Goes on in the log: all up to there has been read. What it evicts from now on is read in the archive again.
     fn enter_log(&mut self, core: &HubCore, group: &GroupHandle, complete_from: EventId) {
+        // The archive may have had nothing to look at: that is known now.
+        self.look_back = 0;
         if let Some(search) = &mut self.search {
             search.reached = entered(core, search.reached, complete_from);
             self.position = core.log.tail();

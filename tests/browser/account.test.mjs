@@ -327,9 +327,8 @@ class Model {
       while (rest.length > 0 && this.#random(6) > 0) this.#take(rest.splice(0, 1 + this.#random(20)));
       isWhole = rest.length === 0;
     }
-    this.account.replayEnds();
     // Not every hub names the place to whoever comes.
-    if (this.#log.length > 0 && this.#random(2) === 0) this.account.mark(this.#log.at(-1));
+    this.account.replayEnds(this.#random(2) === 0 ? this.#log.at(-1) : null);
   }
 
   /** Whether it comes after the event, or the time, from which on the page asks. */

@@ -34,8 +34,10 @@ export class Account {
     this.isReplay = true;
   }
 
-  replayEnds() {
+  /** All has come up to the place that the hub names, if it does. */
+  replayEnds(place = null) {
     this.isReplay = false;
+    if (place !== null) this.#settle(place);
   }
 
   /** The hub names a place from which on a stream can go on. */

@@ -169,10 +169,10 @@ export class Stream {
 
   /** What came of the replay while the view was paused is replayed again. */
   #caughtUp(id) {
-    this.#mark(id);
     const isFirst = !this.isCaughtUp;
     this.isCaughtUp = true;
-    this.#account.replayEnds();
+    // A browser repeats the last id: while paused, that may be of something that is not shown.
+    this.#account.replayEnds(this.waiting ? null : id);
     if (!this.waiting) this.#sayWhatWasReplayed(this.#replayed, isFirst);
     this.#resuming = false;
     this.#changed();
@@ -184,14 +184,9 @@ export class Stream {
     else if (!isFirst && !this.#resuming) this.#rows.addNote('note', 'caught-up', 'Nothing came meanwhile; live from here on');
   }
 
-  /** Where the stream stands. A browser repeats the last id: while paused, that may be of something that is not shown. */
-  #mark(id) {
-    if (id !== null && !this.waiting) this.#account.mark(id);
-  }
-
   /** The hub sends this when it has had nothing to say for long. */
   #isSilent(id) {
-    this.#mark(id);
+    if (id !== null && !this.waiting) this.#account.mark(id);
     if (!this.waiting || this.waiting.isEmpty) this.#account.isSilent();
   }
 

@@ -526,6 +526,7 @@ proptest! {
         messages in prop::collection::vec(message(), 1..40), to: prop::sample::Index,
         again in prop::collection::vec(message(), 0..40), later in prop::collection::vec(message(), 0..10),
         skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, is_whole: bool, is_by_mark: bool,
+        follows: bool, last in prop::option::of(0..20usize),
     ) {
         let scene = Scene::new(is_whole, skipped.min(messages.len() as u64 - 1), room);
         messages.iter().for_each(|kinds| scene.publish(kinds));
@@ -541,7 +542,9 @@ proptest! {
         let mark = || scene.stream.mark(place.sequence(), Tick::of_id(id));
         let since = if is_by_mark { mark() } else { id };
         let (evictions, mut later) = (later.len(), later.iter());
-        let replayed = scene.replay(&format!("type=a&follow=none&since={since}"), || {
+        let follow = if follows { "" } else { "&follow=none" };
+        let last_query = last.map_or(String::new(), |last| format!("&replay={last}"));
+        let replayed = scene.replay(&format!("type=a&since={since}{last_query}{follow}"), || {
             if let Some(kinds) = later.next() {
                 scene.publish(kinds);
                 scene.read();
@@ -557,10 +560,10 @@ proptest! {
         };
         prop_assert!(replayed.ids.is_sorted_by(|a, b| a < b), "{:?}", replayed.ids);
         prop_assert!(replayed.ids.iter().all(|id| *id > since));
-        prop_assert_eq!(missing(&all), vec![]);
+        prop_assert!(last.is_some() || missing(&all).is_empty(), "{:?}", missing(&all));
         // What neither the stream nor the log has any trace of, nobody can tell.
         let has_trace = scene.core.log.complete_from() < scene.core.log.renewed_after().unwrap();
-        prop_assert!(missing(&ever).is_empty() || replayed.gaps > 0 || !has_trace);
+        prop_assert!(last.is_some() || missing(&ever).is_empty() || replayed.gaps > 0 || !has_trace);
         // Each time that the log lets go what the stream has not got any more, that is one.
         prop_assert!(replayed.gaps < 4 + evictions, "{}", replayed.gaps);
         prop_assert!(all.iter().all(|event| Some(event.id) < replayed.mark));
@@ -685,4 +688,47 @@ fn what_the_log_has_of_the_stream_before_this_one_is_gone_on_after() {
     scene.read();
     let replayed = scene.replay(&format!("since={}", first.0), || {});
     assert_eq!((replayed.gaps, replayed.ids), (0, vec![last.0, scene.all()[0].id]));
+}
+
+/// These are asked for what came before their first event, too, to know what to follow: once.
+#[test]
+fn a_stream_without_events_has_been_looked_through_when_it_has_answered() {
+    let scene = Scene::new(true, 0, 100);
+    let begin = scene.stream.mark(0, scene.stream.arrival(0));
+    scene.core.log.begin_after(begin);
+    for query in
+        ["type=a&replay=5".to_owned(), "type=a&since=1h".to_owned(), format!("since={begin}")]
+    {
+        let replayed = scene.replay(&query, || {});
+        assert_eq!((replayed.gaps, replayed.ids), (0, vec![]), "{query}");
+    }
+}
+
+#[test]
+fn an_id_that_is_not_known_is_told_once_also_to_who_wants_the_last_ones() {
+    let scene = Scene::new(true, 0, 4);
+    (0..20).for_each(|_| scene.publish(&[A]));
+    scene.read();
+    let since = StreamIds::of("T", 1, None).id(Tick::default(), Place::before(2));
+    let replayed = scene.replay(&format!("type=a&since={since}&replay=2"), || {});
+    assert_eq!((replayed.gaps, replayed.ids), (1, ids(&scene.all()[18..])));
+}
+
+#[test]
+fn what_follows_is_found_in_a_log_that_begins_in_the_stream_before_this_one() {
+    let scene = Scene::new(true, 0, 100);
+    let before = StreamIds::of("T", 1, None);
+    let begin = before.id(Tick::default(), Place::before(1));
+    scene.core.log.begin_after(begin);
+    let of_before = before.of_message(Tick::default().next(), 1, 1).next().unwrap();
+    scene.accept([Stream::event(of_before, A)]);
+    scene.core.log.renew(Expired { from: None, to: None });
+    scene.publish(&[A]);
+    scene.read();
+    let all = vec![of_before.0, scene.all()[0].id];
+    for query in ["type=a&replay=5".to_owned(), format!("type=a&since={begin}")] {
+        let replayed = scene.replay(&query, || {});
+        assert_eq!(replayed.ids, all, "{query}");
+        assert!((1..=2).contains(&replayed.gaps), "{query}: {}", replayed.gaps);
+    }
 }
