@@ -58,6 +58,16 @@ async fn replayed(mut subscription: Subscription) -> Vec<u64> {
 
 #[tokio::test]
 #[ignore = "needs nats-server: tests/cluster/install"]
+async fn of_a_stream_without_events_nobody_waits_for_the_first() {
+    let server = Server::started();
+    let hub = server.joined("one").await;
+    for query in ["replay=5", "type=a&replay=5", "type=a&since=1h"] {
+        assert_eq!(replayed(subscribe(&hub, query).await).await, [0; 0], "{query}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
 async fn a_service_that_has_been_quiet_is_found_in_the_stream() {
     let server = Server::started();
     let all = server.hub_with("all", forgetful()).await;
