@@ -57,8 +57,7 @@ async fn one_disk_that_is_full_loses_nothing() {
     run.publishers.accepted(1_000).await;
     run.nats.disk(0).make_room().await;
     run.nats.kill(0).await;
-    // Its server does not always find its way back to the others ("has not established contact with a meta leader"): they go on.
-    run.nats.start_again(0);
+    run.nats.restart(0).await;
     run.publishers.accepted(200).await;
     let (ledger, records) = run.end().await;
     let verdict = Verdict::of(&ledger, &records);

@@ -89,11 +89,6 @@ impl Nats {
         self.is_healthy(index).await;
     }
 
-    /// Starts it again, and does not wait for it.
-    pub(crate) fn start_again(&mut self, index: usize) {
-        self.servers[index].start();
-    }
-
     /// Kills all, and starts them again.
     pub(crate) async fn restart_all(&mut self) {
         for index in 0..SERVERS {
