@@ -27,7 +27,7 @@ async fn a_stream_that_is_deleted_is_made_again() {
         assert_eq!(run.hubs.measured(hub, "hub_transport_holes_total").await, 1);
         assert_eq!(run.hubs.measured(hub, "hub_transport_disconnects_total").await, 0);
     }
-    let (ledger, mut records) = run.end().await;
+    let (ledger, mut records) = run.end(&[]).await;
     for record in &mut records {
         let gaps = std::mem::take(&mut record.gaps);
         let [(place, gap)] = gaps.as_slice() else { panic!("{}: {gaps:?}", record.name) };

@@ -59,7 +59,7 @@ async fn one_disk_that_is_full_loses_nothing() {
     run.nats.kill(0).await;
     run.nats.restart(0).await;
     run.publishers.accepted(200).await;
-    let (ledger, records) = run.end().await;
+    let (ledger, records) = run.end(&[]).await;
     let verdict = Verdict::of(&ledger, &records);
     print_row(fault, &ledger, &records, &verdict);
     verdict.is_clean();

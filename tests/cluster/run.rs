@@ -111,15 +111,16 @@ impl Run {
     /// Ends it when all hubs are ready, holds what was seen against what was answered 200, and has nothing to find.
     pub(crate) async fn finish(self) -> Ledger {
         let fault = self.fault;
-        let (ledger, records) = self.end().await;
+        let (ledger, records) = self.end(&[]).await;
         let verdict = Verdict::of(&ledger, &records);
         print_row(fault, &ledger, &records, &verdict);
         verdict.is_clean();
         ledger
     }
 
-    /// Ends it, and tells what each of those who watched has seen, and last the latecomers.
-    pub(crate) async fn end(self) -> (Ledger, Vec<Record>) {
+    /// Ends it, and tells what each of those who watched has seen, and last the latecomers. The hubs end with it: they wait for these others,
+    /// too, whatever they are to see.
+    pub(crate) async fn end(self, others: &[&Watching]) -> (Ledger, Vec<Record>) {
         let Self { latecomers, hubs, publishers, mut subscribers, .. } = self;
         hubs.are_ready().await;
         let ledger = publishers.finish().await;
@@ -127,7 +128,7 @@ impl Run {
             subscribers.push(Watching::start(hubs.urls(), hub, Wish::All, Loyalty::Stays));
         }
         let deadline = Instant::now() + PATIENCE;
-        for subscriber in &subscribers {
+        for subscriber in subscribers.iter().chain(others.iter().copied()) {
             subscriber.is_complete(deadline).await;
         }
         (ledger, subscribers.iter().map(Watching::record).collect())

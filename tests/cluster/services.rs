@@ -57,13 +57,14 @@ async fn a_hub_that_reads_one_service_shows_all_of_it() {
     }
     assert_eq!(run.hubs.measured(HUB, "hub_transport_holes_total").await, 1);
     assert_eq!(run.hubs.measured(0, "hub_transport_holes_total").await, 0);
-    let (ledger, records) = run.end().await;
+    let others: Vec<_> = theirs.iter().chain([&away]).collect();
+    let (ledger, records) = run.end(&others).await;
     let verdict = Verdict::of(&ledger, &records);
     print_row(fault, &ledger, &records, &verdict);
     verdict.is_clean();
     let witness = records.iter().find(|record| record.wish == Wish::Service).unwrap();
     for (subscriber, before) in theirs.iter().map(|one| (one, 10)).chain([(&away, 5)]) {
         assert_eq!(witness.seen[..before], subscriber.record().seen[..before]);
-        is_told_and_whole_from_there(subscriber, before, witness).await;
+        is_told_and_whole_from_there(subscriber, before, witness);
     }
 }
