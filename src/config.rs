@@ -107,6 +107,7 @@ pub struct Settings {
     nats_prefix: String,
     nats_stream: String,
     nats_services: Vec<String>,
+    nats_narrow: bool,
     nats_storage: NatsStorage,
     nats_replicas: usize,
     nats_max_age: Time,
@@ -177,6 +178,7 @@ impl Default for Settings {
             nats_prefix: nats.prefix,
             nats_stream: nats.stream,
             nats_services: nats.services,
+            nats_narrow: nats.narrow,
             nats_storage: match nats.storage {
                 Storage::File => NatsStorage::File,
                 Storage::Memory => NatsStorage::Memory,

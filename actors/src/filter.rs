@@ -14,6 +14,7 @@ use crate::value::{SmolStr, Value};
 mod expression;
 mod handle;
 mod parse;
+mod services;
 mod text;
 
 use expression::Expression;

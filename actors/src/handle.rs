@@ -137,7 +137,8 @@ impl HubHandle {
 
     /// A subscription to events.
     pub async fn subscribe(&self, query: TraceQuery) -> Result<Subscription, SubscribeError> {
-        self.call(|reply| HubMessage::Subscribe(query, reply))
+        let wanted = self.core.reach(&query.filter).await?;
+        self.call(|reply| HubMessage::Subscribe(query, wanted, reply))
             .await
             .unwrap_or(Err(SubscribeError::ShuttingDown))
     }
@@ -304,6 +305,15 @@ impl HubHandle {
         match &self.core.transport {
             Transport::Local => &[],
             Transport::Broker(broker) => broker.services(),
+        }
+    }
+
+    /// Of how many services alone it reads the events just now, as nobody who watches wants those of another. `None` if it reads all that it
+    /// shows, as it does unless it was told to narrow (`NatsConfig::narrow`).
+    pub fn narrowed_to(&self) -> Option<usize> {
+        match &self.core.transport {
+            Transport::Local => None,
+            Transport::Broker(broker) => broker.narrowed_to(),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::collector::Collector;
+use crate::demand::Wanted;
 use crate::error::{ShutdownError, SubscribeError};
 use crate::hub_core::HubCore;
 use crate::metrics_slot::MetricsSlot;
@@ -47,7 +48,7 @@ const MAX_UNUSUAL_INTERVALS: usize = 64 - USUAL_INTERVALS.len();
 #[derive(Debug)]
 pub(crate) enum HubMessage {
     /// Replies with a new subscription.
-    Subscribe(TraceQuery, RpcReplyPort<Result<Subscription, SubscribeError>>),
+    Subscribe(TraceQuery, Option<Wanted>, RpcReplyPort<Result<Subscription, SubscribeError>>),
     /// Replies with a new metrics subscription.
     SubscribeMetrics(MetricsQuery, RpcReplyPort<Result<MetricsSubscription, SubscribeError>>),
     /// Replies with some of those who are subscribed.
@@ -136,8 +137,8 @@ impl Actor for Hub {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            HubMessage::Subscribe(query, reply) => {
-                reply.send(state.subscribe(&myself, query).await).ok();
+            HubMessage::Subscribe(query, wanted, reply) => {
+                reply.send(state.subscribe(&myself, query, wanted).await).ok();
             }
             HubMessage::SubscribeMetrics(query, reply) => {
                 reply.send(state.subscribe_metrics(&myself, query).await).ok();
@@ -202,6 +203,7 @@ impl HubState {
         &mut self,
         myself: &ActorRef<HubMessage>,
         query: TraceQuery,
+        wanted: Option<Wanted>,
     ) -> Result<Subscription, SubscribeError> {
         if self.core.broker().is_some_and(|broker| !broker.has_joined()) {
             return Err(SubscribeError::NotJoined);
@@ -220,6 +222,7 @@ impl HubState {
             id,
             core: Arc::clone(&self.core),
             group: self.core.groups.join(query.filter),
+            wanted,
             outbox: Arc::clone(&outbox),
             replay: query.replay,
             max_rate: query.max_rate,

@@ -24,6 +24,8 @@ mod client;
 mod clock;
 mod collector;
 mod config;
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only a broker reads what is wanted"))]
+mod demand;
 mod error;
 pub mod event;
 mod event_ids;
@@ -56,6 +58,7 @@ mod register;
 mod replay;
 mod sampler;
 mod selection;
+mod services;
 mod silence;
 pub mod sse;
 mod stats;

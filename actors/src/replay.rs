@@ -70,7 +70,7 @@ struct Search {
     until: u64,
     /// The last event that had come by then.
     granted: EventId,
-    /// Its number in the stream.
+    /// Its number in the stream, or that up to which it had been read.
     granted_number: Option<u64>,
     /// All up to this event has been looked at.
     reached: EventId,
@@ -116,6 +116,8 @@ impl Replayer {
             Since::Time(_) => since,
         });
         let start = core.log.start(since, now);
+        // The last ones are looked for in all that the log has: also of the time in which it did not have all.
+        let since = since.or(start.expired.map(|_| Since::Event(start.after)));
         let mut replayer = Self {
             archive: None,
             position: first_position(&core.log, group, start.position),
@@ -134,7 +136,7 @@ impl Replayer {
                 last: if core.broker().is_some() { last.min(MOST_OF_STREAM) } else { last },
                 until: core.log.seal(),
                 granted: core.log.last_id(),
-                granted_number: number(core, core.log.last_id()),
+                granted_number: granted_number(core),
                 reached: start.after,
                 found: VecDeque::new(),
             }),
@@ -226,10 +228,13 @@ impl Replayer {
         }
         self.send_page(page, core, group, outbox);
         group.adopt(&self.follow);
-        let mark = mark.and_then(|mark| match is_before(core, mark, self.after) {
-            false => Some(mark),
-            // What has come since it was made may be another's.
-            true => Some(self.after).filter(|_| !group.filter().is_limited()),
+        let mark = mark.and_then(|mark| {
+            if is_before(core, mark, self.after) {
+                // What has come since it was made may be another's.
+                Some(self.after).filter(|_| !group.filter().is_limited())
+            } else {
+                Some(mark)
+            }
         });
         outbox.push(Item::CaughtUp { replayed: self.replayed, mark });
         join(&mut members, self.position);
@@ -489,6 +494,13 @@ impl Replayer {
             search.reached = search.reached.max(batch.last_id());
         }
     }
+}
+
+/// Up to what number of the stream an event is old. The hub may have read further than its log tells, which had not all of it.
+fn granted_number(core: &HubCore) -> Option<u64> {
+    let last = number(core, core.log.last_id())?;
+    let mark = core.broker()?.mark().and_then(|mark| number(core, mark));
+    Some(mark.map_or(last, |mark| mark.max(last)))
 }
 
 /// The id after which something is wanted.

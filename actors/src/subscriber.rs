@@ -13,6 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::demand::Wanted;
 use crate::event_log::Expired;
 use crate::filter_group::{Delivery, GroupHandle};
 use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
@@ -89,6 +90,8 @@ pub(crate) struct SubscriberArguments {
     pub(crate) id: SubscriberId,
     pub(crate) core: Arc<HubCore>,
     pub(crate) group: GroupHandle,
+    /// What it wants of a stream of which this hub reads no more than somebody wants.
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) replay: Option<Replay>,
     pub(crate) max_rate: Option<MaxRate>,
@@ -107,6 +110,7 @@ pub(crate) struct SubscriberState {
     rate_limit: Option<RateLimit>,
     /// Why the stream ends once the replay is over.
     closing: Option<ByeReason>,
+    _wanted: Option<Wanted>,
     _count: SubscriberCount,
 }
 
@@ -171,7 +175,7 @@ impl Actor for Subscriber {
 
 impl SubscriberState {
     fn new(arguments: SubscriberArguments) -> Self {
-        let SubscriberArguments { id, core, group, outbox, replay, max_rate } = arguments;
+        let SubscriberArguments { id, core, group, wanted, outbox, replay, max_rate } = arguments;
         let replayer = replay.map(|replay| Replayer::new(&core, &group, &outbox, replay));
         outbox.set_replaying(replayer.is_some());
         let count = SubscriberCount::take(&core);
@@ -185,6 +189,7 @@ impl SubscriberState {
             timer: None,
             rate_limit,
             closing: None,
+            _wanted: wanted,
             _count: count,
         }
     }

@@ -44,6 +44,11 @@ impl Tick {
         let bits = milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << COUNTER_BITS | counter;
         EventId::new(Uuid::from_u128(bits))
     }
+
+    /// The greatest id of this time.
+    pub(crate) fn last_id(self) -> EventId {
+        self.id(u64::MAX >> (u64::BITS - COUNTER_BITS))
+    }
 }
 
 #[cfg(any(feature = "nats", test))]

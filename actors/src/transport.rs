@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use ractor::{ActorCell, ActorRef, SpawnErr};
 
+use crate::demand::Demand;
 use crate::error::IngestError;
 use crate::event::{Content, Event, EventId, NewEvent};
 use crate::event_log::Expired;
@@ -74,6 +75,16 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
 
     /// The services of which alone this hub reads; none if it reads all.
     fn services(&self) -> &[String];
+
+    /// Of how many services alone it reads the events just now, as nobody wants those of another.
+    fn narrowed_to(&self) -> Option<usize> {
+        None
+    }
+
+    /// What those who watch want, if this hub reads no more than that.
+    fn demand(&self) -> Option<&Arc<Demand>> {
+        None
+    }
 
     /// How large an event may be, if that is known.
     fn max_event_bytes(&self) -> Option<usize>;

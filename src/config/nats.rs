@@ -46,6 +46,7 @@ impl Settings {
             prefix: self.nats_prefix.clone(),
             stream: self.nats_stream.clone(),
             services: self.nats_services.clone(),
+            narrow: self.nats_narrow,
             identity,
             ca: given(&self.nats_ca),
             certificate: given(&self.nats_client_certificate).zip(given(&self.nats_client_key)),
@@ -102,6 +103,9 @@ impl Settings {
         }
         if given(&self.nats_credentials).is_some() && given(&self.nats_nkey).is_some() {
             return Err("nats_credentials and nats_nkey: only one can count".to_owned());
+        }
+        if self.nats_narrow && !self.nats_services.is_empty() {
+            return Err("nats_narrow and nats_services: only one can count".to_owned());
         }
         let [certificate, key] = [&self.nats_client_certificate, &self.nats_client_key].map(given);
         if certificate.is_some() != key.is_some() {
@@ -161,6 +165,7 @@ mod tests {
                 (json!({"nats_replicas": 0}), "nats_replicas"),
                 (json!({"nats_storage": "tape"}), "nats_storage"),
                 (json!({"nats_credentials": "a", "nats_nkey": "b"}), "nats_nkey"),
+                (json!({"nats_narrow": true, "nats_services": ["a"]}), "nats_narrow"),
                 (json!({"nats_client_key": "a"}), "nats_client_certificate"),
                 (json!({"nats_patience": "0s"}), "nats_patience"),
                 (json!({"nats_patience": "61s"}), "nats_patience"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use telemetry_hub_actors::{HubHandle, TransportState};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -28,18 +28,23 @@ pub(crate) fn readyz(hub: &HubHandle) -> BoxedFilter<(HttpResponse,)> {
             return unavailable("the hub is shutting down".to_owned());
         }
         match hub.transport() {
-            TransportState::Alone | TransportState::Joined if hub.services().is_empty() => {
-                reply::json(&json!({"status": "ready"}))
-            }
-            TransportState::Alone | TransportState::Joined => {
-                reply::json(&json!({"status": "ready", "services": hub.services()}))
-            }
+            TransportState::Alone | TransportState::Joined => reply::json(&ready(&hub)),
             apart @ (TransportState::Joining { .. } | TransportState::Apart { .. }) => {
                 unavailable(apart.to_string())
             }
         }
     });
     readable(warp::path!("readyz").boxed(), route.boxed())
+}
+
+/// That it is ready, and what of the other hubs' events it leaves in the stream. Services that those who watch have named are only counted:
+/// everybody may ask for this.
+fn ready(hub: &HubHandle) -> Value {
+    match (hub.services(), hub.narrowed_to()) {
+        ([], None) => json!({"status": "ready"}),
+        ([], Some(count)) => json!({"status": "ready", "narrowedTo": count}),
+        (services, _) => json!({"status": "ready", "services": services}),
+    }
 }
 
 fn unavailable(detail: String) -> HttpResponse {

@@ -126,6 +126,9 @@ scenario('a hub says whether it is joined, and why not', async (scene) => {
   assert.match(await why(page), /these services alone: shop, mail\.$/);
   joined.ready.body.services = Array.from({ length: 40 }, (_, index) => `service-${index}`);
   await until('the first of many', async () => /service-11, and 28 more\.$/.test(await why(page)));
+  joined.ready.body = { status: 'ready', narrowedTo: 2 };
+  const narrowed = /reads the events of 2 services alone: nobody who watches asks for more\.$/;
+  await until('what it reads', async () => narrowed.test(await why(page)));
 });
 
 scenario('a hub that has not joined yet gives no stream; the page says so, and gets it later', async (scene) => {

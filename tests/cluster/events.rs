@@ -17,6 +17,8 @@ pub(crate) enum Wish {
     Part,
     /// All, of a hub that reads one service alone.
     Served,
+    /// Of one service, so that it can be told that it is of no other.
+    Named,
 }
 
 /// The one service that such a hub reads.
@@ -30,6 +32,7 @@ impl Wish {
             Self::All | Self::Served => "",
             Self::Errors => "level=error",
             Self::Service => "service.name=s-07",
+            Self::Named => "follow=none&where=data%5B%22service.name%22%5D%20%3D%3D%20%22s-07%22",
             Self::Part => "part=p-42",
         }
     }
@@ -39,7 +42,7 @@ impl Wish {
             || match self {
                 Self::All => true,
                 Self::Errors => number.is_multiple_of(100),
-                Self::Service | Self::Served => service(number) == 7,
+                Self::Service | Self::Served | Self::Named => service(number) == 7,
                 Self::Part => part(number) == 42,
             }
     }

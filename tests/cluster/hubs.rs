@@ -93,6 +93,12 @@ impl Hubs {
         .await
     }
 
+    /// Waits until a measurement of its own stands there.
+    pub(crate) async fn comes_to(&self, index: usize, name: &str, value: u64) {
+        let what = format!("{name} of hub {index} comes to {value}");
+        eventually(&what, async || (self.measured(index, name).await == value).then_some(())).await;
+    }
+
     /// Starts it again, and waits until it is ready.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.hubs[index].start(index);

@@ -49,33 +49,46 @@ pub(crate) struct Plan {
     pub(crate) loyalty: Loyalty,
     /// Whether at the end somebody comes to each hub who wants all that there ever was.
     pub(crate) latecomers: bool,
-    /// Whether the last hub reads one service alone. Nobody goes there from another.
-    pub(crate) one_service: bool,
+    pub(crate) last_hub: LastHub,
+}
+
+/// What the last hub reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastHub {
+    /// All, as the others do.
+    All,
+    /// One service alone. Nobody goes there from another.
+    OneService,
+    /// What those who watch may want: at first one service.
+    Wanted,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let settings = Settings::new();
         let loyalty = Loyalty::GoesOn;
-        Self { settings, small_disks: 0, loyalty, latecomers: true, one_service: false }
+        Self { settings, small_disks: 0, loyalty, latecomers: true, last_hub: LastHub::All }
     }
 }
 
 impl Plan {
     fn settings(&self) -> [Settings; HUBS] {
         let mut settings = std::array::from_fn(|_| self.settings.clone());
-        if self.one_service {
-            settings[HUBS - 1].insert("NATS_SERVICES", format!("[{SERVICE}]"));
-        }
+        let last = &mut settings[HUBS - 1];
+        match self.last_hub {
+            LastHub::All => None,
+            LastHub::OneService => last.insert("NATS_SERVICES", format!("[{SERVICE}]")),
+            LastHub::Wanted => last.insert("NATS_NARROW", "true".to_owned()),
+        };
         settings
     }
 
     /// Who watches at this hub.
     fn wishes(&self, hub: usize) -> &'static [Wish] {
-        if self.one_service && hub == HUBS - 1 {
-            &[Wish::Served, Wish::Service]
-        } else {
-            &Wish::EACH
+        match self.last_hub {
+            LastHub::OneService if hub == HUBS - 1 => &[Wish::Served, Wish::Service],
+            LastHub::Wanted if hub == HUBS - 1 => &[Wish::Named],
+            LastHub::All | LastHub::OneService | LastHub::Wanted => &Wish::EACH,
         }
     }
 }

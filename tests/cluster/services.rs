@@ -1,4 +1,4 @@
-//! A hub that reads one service alone.
+//! Hubs that do not read all: one service alone, or what those who watch may want.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,15 @@ use crate::events::Wish;
 use crate::hubs::HUBS;
 use crate::proxy::{Link, set_all};
 use crate::publisher::Pace;
-use crate::run::{Plan, Run};
+use crate::run::{LastHub, Plan, Run};
 use crate::subscriber::{Loyalty, Watching};
 use crate::verdict::{Verdict, print_row};
 use crate::volume::is_told_and_whole_from_there;
 
 const HUB: usize = HUBS - 1;
+
+/// How many services a hub reads alone; 0 if it reads all.
+const SERVICES: &str = "hub_transport_services";
 
 const SMALL: Pace = Pace { batch: 10, ..Pace::STEADY };
 const LARGE: Pace = Pace { batch: 10, text: 1_000, ..Pace::STEADY };
@@ -26,7 +29,13 @@ async fn a_hub_that_reads_one_service_shows_all_of_it() {
         ("REPLAY_BYTES", "128KiB".to_owned()),
     ]);
     let loyalty = Loyalty::Stays;
-    let plan = Plan { settings, loyalty, latecomers: false, one_service: true, ..Plan::default() };
+    let plan = Plan {
+        settings,
+        loyalty,
+        latecomers: false,
+        last_hub: LastHub::OneService,
+        ..Plan::default()
+    };
     let mut run = Run::start(fault, plan).await;
     let theirs = run.subscribers.split_off(HUB * Wish::EACH.len());
     // What it accepts goes to all, also what it does not show.
@@ -67,4 +76,47 @@ async fn a_hub_that_reads_one_service_shows_all_of_it() {
         assert_eq!(witness.seen[..before], subscriber.record().seen[..before]);
         is_told_and_whole_from_there(subscriber, before, witness);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn a_hub_that_narrows_shows_all_that_anybody_asks_for() {
+    let fault = "a hub that reads what is asked for alone: newcomers, kill -9, then cut off";
+    let plan = Plan { loyalty: Loyalty::Stays, last_hub: LastHub::Wanted, ..Plan::default() };
+    let mut run = Run::start(fault, plan).await;
+    run.publishers.start(Pace::STEADY);
+    run.hubs.comes_to(HUB, SERVICES, 1).await;
+    let received = async |hub| run.hubs.measured(hub, "hub_transport_received_total").await;
+    let before = (received(HUB).await, received(0).await);
+    run.publishers.accepted(1_000).await;
+    let (narrow, all) = (received(HUB).await - before.0, received(0).await - before.1);
+    assert!(narrow * 10 < all, "{narrow} of {all} messages");
+
+    // Each comes for all that there ever was, goes, and comes again when nobody else has wanted it for a while.
+    let mut newcomers = Vec::new();
+    for wish in [Wish::Part, Wish::All, Wish::Errors] {
+        let mut newcomer = Watching::start(run.hubs.urls(), HUB, wish, Loyalty::Stays);
+        newcomer.has_seen(10).await;
+        run.hubs.comes_to(HUB, SERVICES, 0).await;
+        newcomer.leave().await;
+        newcomers.push(newcomer);
+        run.hubs.comes_to(HUB, SERVICES, 1).await;
+    }
+    run.hubs.kill(HUB).await;
+    run.publishers.accepted(200).await;
+    run.hubs.restart(HUB).await;
+    run.hubs.comes_to(HUB, SERVICES, 1).await;
+    newcomers[0].come_back();
+    run.hubs.comes_to(HUB, SERVICES, 0).await;
+    newcomers[0].leave().await;
+    run.hubs.comes_to(HUB, SERVICES, 1).await;
+
+    let links = run.hubs.links_of(HUB);
+    set_all(&links, Link::Cut);
+    run.hubs.is_ready(HUB, false).await;
+    newcomers.iter_mut().for_each(Watching::come_back);
+    run.publishers.accepted(200).await;
+    set_all(&links, Link::Open);
+    run.subscribers.extend(newcomers);
+    run.finish().await;
 }

@@ -59,6 +59,10 @@ impl Expression {
         &self.text
     }
 
+    pub(super) fn root(&self) -> &IdedExpr {
+        &self.root
+    }
+
     /// Whether it is true of an event.
     pub(super) fn matches(&self, event: &Event) -> bool {
         let budget = Budget::default();

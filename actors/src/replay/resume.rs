@@ -38,7 +38,8 @@ pub(super) fn in_log(core: &HubCore, id: EventId) -> Option<EventId> {
     let own_number = number(core, own)?;
     let is_between = || {
         let is_later = |next| number(core, next).is_some_and(|next| next > offset);
-        own_number < offset && next.is_none_or(is_later) && has_read(core, id)
+        let is_whole = own >= core.log.complete_from();
+        is_whole && own_number < offset && next.is_none_or(is_later) && has_read(core, id)
     };
     (own_number == offset || is_between()).then_some(own)
 }

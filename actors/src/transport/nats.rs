@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
@@ -24,8 +24,11 @@ use connection::Reason;
 use hub_series::Others;
 use place::{Place, StreamIds};
 use publish::Pending;
+use session::Session;
+use subject::Subjects;
 
 use super::{Archive, Broker, TransportState};
+use crate::demand::Demand;
 use crate::error::IngestError;
 use crate::event::{Content, EventId, NewEvent};
 use crate::hub::HubMessage;
@@ -40,12 +43,14 @@ use crate::tick::Tick;
 mod actor;
 mod archive;
 mod connection;
+mod consumer;
 mod feed;
 mod forwarder;
 mod hub_series;
 mod measurements;
 pub(crate) mod place;
 mod publish;
+mod session;
 mod subject;
 mod wire;
 
@@ -72,6 +77,8 @@ pub struct NatsConfig {
     pub stream: String,
     /// The services (`service.name`) whose telemetry this hub reads; all, if none is named. What it accepts goes to the stream in any case.
     pub services: Vec<String>,
+    /// Whether the hub reads, of all these, no more events than those who watch may want.
+    pub narrow: bool,
     /// By what the hub is known to the servers, if not by what stands in their addresses.
     pub identity: Identity,
     /// Certificates (PEM) of the authorities that vouch for the servers, if not those of the system.
@@ -131,6 +138,7 @@ impl Default for NatsConfig {
             prefix: "telemetry".to_owned(),
             stream: "TELEMETRY".to_owned(),
             services: Vec::new(),
+            narrow: false,
             identity: Identity::Address,
             ca: None,
             certificate: None,
@@ -147,6 +155,8 @@ impl Default for NatsConfig {
 #[derive(Debug)]
 pub(crate) struct Link {
     config: NatsConfig,
+    /// What those who watch want, if no more is read.
+    demand: Option<Arc<Demand>>,
     status: watch::Sender<Status>,
     progress: watch::Sender<Progress>,
     /// The greatest sequence number that this hub was given for what it published.
@@ -195,15 +205,6 @@ struct Status {
     session: Option<Session>,
 }
 
-/// A connection on which the stream was found.
-#[derive(Debug, Clone)]
-struct Session {
-    context: Context,
-    ids: StreamIds,
-    /// How large a message's payload may be.
-    max_payload: usize,
-}
-
 /// How far this hub has read the stream.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
@@ -222,7 +223,10 @@ impl Link {
     pub(crate) fn new(config: NatsConfig, room_bytes: usize) -> Self {
         let state = TransportState::Joining { reason: "connecting to NATS".to_owned() };
         let room_bytes = room_bytes.min(u32::MAX as usize);
+        // Who says which services are read has said it.
+        let narrows = config.narrow && config.services.is_empty();
         Self {
+            demand: narrows.then(Arc::default),
             config,
             status: watch::Sender::new(Status { state, has_joined: false, session: None }),
             progress: watch::Sender::default(),
@@ -262,9 +266,32 @@ impl Link {
         *lock(&self.acknowledged) = (Some(stream), sequence);
     }
 
-    /// Whether it reads all of the stream.
-    fn reads_all(&self) -> bool {
-        self.config.services.is_empty()
+    /// What it reads of the stream.
+    fn subjects(&self) -> Subjects {
+        let NatsConfig { prefix, services, .. } = &self.config;
+        match &self.demand {
+            Some(demand) => Subjects::of_events(prefix, &demand.covered()),
+            None if services.is_empty() => Subjects::all(prefix),
+            None => Subjects::of_services(prefix, services),
+        }
+    }
+
+    fn narrowed_to(&self) -> Option<usize> {
+        self.demand.as_ref()?.covered().count()
+    }
+
+    /// Resolves when those who watch want something else, if that matters.
+    async fn demand_changed(&self) {
+        match &self.demand {
+            Some(demand) => demand.changed.notified().await,
+            None => pending().await,
+        }
+    }
+
+    /// An id that no event has, after which comes all that is not in the log yet.
+    fn mark(&self) -> Option<EventId> {
+        let Progress { ids, sequence, tick, .. } = self.progress();
+        Some(ids?.id(tick, Place::before(sequence + 1)))
     }
 
     /// How large a message may be, while that is known.
@@ -369,6 +396,14 @@ impl Broker for NatsBroker {
         &self.0.config.services
     }
 
+    fn narrowed_to(&self) -> Option<usize> {
+        self.0.narrowed_to()
+    }
+
+    fn demand(&self) -> Option<&Arc<Demand>> {
+        self.0.demand.as_ref()
+    }
+
     fn max_event_bytes(&self) -> Option<usize> {
         self.0.max_payload()
     }
@@ -413,8 +448,7 @@ impl Broker for NatsBroker {
     }
 
     fn mark(&self) -> Option<EventId> {
-        let Progress { ids, sequence, tick, .. } = self.0.progress();
-        Some(ids?.id(tick, Place::before(sequence + 1)))
+        self.0.mark()
     }
 
     fn has_read(&self, id: EventId) -> bool {
@@ -447,7 +481,7 @@ impl Broker for NatsBroker {
             Sample::own_gauge(
                 "hub.transport.services",
                 Some("{service}"),
-                self.0.config.services.len() as f64,
+                self.0.narrowed_to().unwrap_or(self.0.config.services.len()) as f64,
             ),
             Sample::own_gauge("hub.transport.lag", Some("{message}"), self.0.progress().lag as f64),
             Sample::own_counter("hub.transport.published", counters.published.get()),

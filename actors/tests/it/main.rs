@@ -12,6 +12,7 @@ mod flow;
 mod harness;
 mod joined_ids;
 mod joined_metrics;
+mod joined_narrow;
 mod joined_replay;
 mod joined_set_back;
 mod law;

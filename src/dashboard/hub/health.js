@@ -42,14 +42,13 @@ export class Health {
     if (health.status === 0 && ready.status === 0) this.#tell('gone');
     else if (health.status !== 200) this.#tell('sick', health.problem?.detail);
     else if (ready.status !== 200) this.#tell(...unready(ready.problem?.detail));
-    else this.#tell('well', null, ready.body?.services);
+    else this.#tell('well', null, leftOut(ready.body));
   }
 
-  #tell(state, detail = null, services = null) {
+  #tell(state, detail = null, more = '') {
     const [word, why] = WORDS[state];
     this.element.dataset.state = state;
     write(this.#state, word);
-    const more = services?.length > 0 ? ` It shows these services alone: ${listed(services)}.` : '';
     write(this.#why, (detail ? `${why} (${visible(detail)})` : why) + more);
   }
 }
@@ -61,6 +60,14 @@ function unready(detail = '') {
     if (reason !== undefined) return [state, reason];
   }
   return ['busy', detail];
+}
+
+/** What of the other hubs' events it does not read. */
+function leftOut({ services = [], narrowedTo } = {}) {
+  if (services.length > 0) return ` It shows these services alone: ${listed(services)}.`;
+  if (narrowedTo === undefined) return '';
+  const some = narrowedTo === 1 ? 'one service' : `${narrowedTo} services`;
+  return ` It reads the events of ${some} alone: nobody who watches asks for more.`;
 }
 
 function listed(services) {

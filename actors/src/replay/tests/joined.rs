@@ -340,17 +340,33 @@ impl Scene {
         self.core.log.renew(Expired { from: Some(self.core.log.last_id()), to: None });
     }
 
+    /// The hub reads all there is; up to this message nothing of what is done elsewhere, as nobody has wanted that.
+    fn read_narrowly(&self, until: u64) {
+        let (read, _) = *lock(&self.stream.read);
+        self.read_up_to(until.max(read), |message| {
+            message.retain(|event| event.content().kind.as_deref() != Some(ELSEWHERE));
+        });
+        self.core.widen_log();
+        self.read();
+    }
+
     /// The hub reads all there is.
     fn read(&self) {
+        self.read_up_to(self.stream.last_sequence(), |_| {});
+    }
+
+    fn read_up_to(&self, last: u64, leave_out: impl Fn(&mut Vec<Arc<Event>>)) {
         let (read, _) = *lock(&self.stream.read);
-        for sequence in read + 1..=self.stream.last_sequence() {
+        for sequence in read + 1..=last {
             let arrival = self.stream.arrival(sequence);
             let tick = arrival.max(lock(&self.stream.read).1.next());
             if self.core.log.tail() == 0 && self.core.log.read(0, 1).batches.is_empty() {
                 let place = Place::before(sequence);
                 self.core.log.begin_after(self.stream.ids.id(tick.previous(), place));
             }
-            self.accept(self.stream.message(sequence, tick).unwrap());
+            let mut message = self.stream.message(sequence, tick).unwrap();
+            leave_out(&mut message);
+            self.accept(message);
             *lock(&self.stream.read) = (sequence, tick);
         }
     }
@@ -469,13 +485,17 @@ proptest! {
         skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, last in prop::option::of(0..20usize),
         is_whole: bool, follows: bool, is_by_mark: bool,
         ahead in (0..40u64, prop::sample::select(vec![0, 2, 5000])), other_from in 1..40u64,
+        narrow_until in prop::option::of(0..40u64),
     ) {
         let skipped = skipped.min(messages.len() as u64 - 1);
         // Where its log begins, a hub does not know of the message before.
         prop_assume!(ahead.1 == 0 || ahead.0 != skipped);
         let scene = Scene::by_a_clock(is_whole, skipped, room, ahead);
         messages.iter().for_each(|kinds| scene.publish(kinds));
-        scene.read();
+        match narrow_until {
+            Some(until) => scene.read_narrowly(until.min(messages.len() as u64)),
+            None => scene.read(),
+        }
         // While a server's clock is ahead, the last so many are some more or fewer.
         let last = last.filter(|_| ahead.1 == 0);
         // By an id of another hub, which has begun to read elsewhere.
@@ -615,6 +635,20 @@ fn the_last_ones_are_found_with_those_that_follow_them() {
     // By the id of the one that they follow.
     let replayed = scene.replay(&format!("type=a&since={}", all[0].id), || {});
     assert_eq!((replayed.gaps, replayed.ids), (0, ids(&all[1..3])));
+}
+
+#[test]
+fn the_last_ones_are_found_also_of_the_time_in_which_the_log_had_not_all() {
+    let scene = Scene::new(true, 0, 100);
+    let elsewhere = [(ELSEWHERE, None)];
+    (0..10).for_each(|_| [&[A], &elsewhere].iter().for_each(|kinds| scene.publish(*kinds)));
+    scene.read_narrowly(12);
+    let all: Vec<_> = scene.all().into_iter().skip(1).step_by(2).collect();
+    for last in [2, 7, 100] {
+        let replayed = scene.replay(&format!("type={ELSEWHERE}&replay={last}"), || {});
+        let expected = ids(&all[all.len().saturating_sub(last)..]);
+        assert_eq!((replayed.gaps, replayed.ids), (0, expected), "{last}");
+    }
 }
 
 #[test]

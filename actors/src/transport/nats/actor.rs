@@ -68,7 +68,10 @@ impl Actor for NatsTransport {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let outcome = match &mut state.feed {
-            Some(feed) => feed.turn(&state.core).await,
+            Some(feed) => match feed.keep_to_demand(&state.core).await {
+                Ok(()) => feed.turn(&state.core).await,
+                Err(reason) => Err(reason),
+            },
             None => state.open(&myself).await,
         };
         if let Err(reason) = outcome {

@@ -4,20 +4,19 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::datetime::from_nanos;
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
 use async_nats::jetstream::stream::State;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::connection::{self, Reason, time_of, told};
-use super::feed::{consumer, from_sequence, messages_in};
+use super::connection::{Reason, time_of};
+use super::consumer::{Reader, arrival_of, first_since, from_sequence, messages_in, sequence_of};
 use super::place::Place;
-use super::subject::{self, Carries};
-use super::{AHEAD, Link, NatsConfig, Session, wire};
+use super::session::Session;
+use super::subject::{self, Carries, Subjects};
+use super::{AHEAD, Link, wire};
 use crate::event::{Content, CreatedAt, Event, EventId};
 use crate::event_log::Expired;
 use crate::query::Since;
@@ -33,16 +32,12 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// How long a page may take in all, with the wait for others' pages.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the server may take for a page.
-const FETCHED_WITHIN: Duration = Duration::from_secs(2);
-
-/// For how long a client may read its page before the server forgets where it is: then it is told again.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-
 /// A reader of the stream.
 #[derive(Debug)]
 pub(super) struct StreamArchive {
     link: Arc<Link>,
+    /// What this hub reads when the replay begins, which its client may want.
+    subjects: Subjects,
     since: Since,
     /// About how many bytes are read of what came before that.
     look_back: usize,
@@ -70,15 +65,6 @@ struct Last {
     tick: Tick,
 }
 
-/// A consumer, and what it has still to bring.
-#[derive(Debug)]
-struct Reader {
-    consumer: PullConsumer,
-    pending: u64,
-    /// Its own count of what it has brought.
-    brought: u64,
-}
-
 /// What became of reading on.
 enum Read {
     Messages(Vec<Message>),
@@ -104,7 +90,8 @@ impl Archive for StreamArchive {
 
 impl StreamArchive {
     pub(super) fn new(link: Arc<Link>, since: Since, look_back: usize) -> Self {
-        Self { link, since, look_back, course: None, reader: None }
+        let subjects = link.subjects();
+        Self { link, subjects, since, look_back, course: None, reader: None }
     }
 
     async fn fetch(&mut self) -> Result<Fetched, Reason> {
@@ -145,9 +132,9 @@ impl StreamArchive {
                     return Ok(Fetched::End { expired, through: through.number() });
                 }
             };
-            if let Some(first) = messages.first().filter(|_| !self.link.reads_all()) {
+            if let Some(first) = messages.first().filter(|_| !self.subjects.are_all()) {
                 // Numbers that are missing say nothing: but up to where the stream begins now, something may be gone.
-                let state = connection::stream_state(session, &self.link.config).await?;
+                let state = session.state().await?;
                 let (next, begins_after) = if sequence_of(first)? < state.first_sequence {
                     (sequence_of(first)?, Tick::of(arrival_of(first)?).previous())
                 } else {
@@ -165,7 +152,7 @@ impl StreamArchive {
 
     /// Where to begin, and what of that is gone already.
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
-        let state = connection::stream_state(session, &self.link.config).await?;
+        let state = session.state().await?;
         match self.since {
             Since::Event(id) => self.begin_after(session, &state, id).await,
             Since::Time(time) => {
@@ -189,7 +176,7 @@ impl StreamArchive {
         let is_lost = if sequence > state.last_sequence {
             tick <= Tick::of(time_of(state.last_timestamp)?)
         } else {
-            connection::is_given_anew(session, &self.link.config, sequence, tick).await?
+            session.is_given_anew(sequence, tick).await?
         };
         if is_lost {
             // The stream has lost its end: all that it has taken since is wanted, which came later by far.
@@ -211,7 +198,7 @@ impl StreamArchive {
         state: &State,
         time: Timestamp,
     ) -> Result<(Course, Option<Expired>), Reason> {
-        let first = first_since(session, &self.link.config, time).await?;
+        let first = first_since(session, &self.subjects, time).await?;
         let place = Place::before(first.unwrap_or(state.last_sequence + 1));
         let tick = Tick::of(time).previous();
         let last = Last { place, id: session.ids.id(tick, place), tick };
@@ -233,13 +220,13 @@ impl StreamArchive {
     async fn read(&mut self, session: &Session, course: &Course) -> Result<Read, Reason> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::open(session, &self.link.config, from_sequence(course.next)).await?,
+            None => Reader::open(session, &self.subjects, from_sequence(course.next)).await?,
         };
         if reader.pending == 0 {
             // That may have been a while ago, and a server that stands still says it for ever: the leader knows. What comes from now
             // on is in the log, or will be.
-            let state = connection::stream_state(session, &self.link.config).await?;
-            let end = connection::last_sequence(session, &self.link.config).await?;
+            let state = session.state().await?;
+            let end = session.last_sequence(&self.subjects).await?;
             if end <= course.last.place.sequence() {
                 return Ok(Read::All(state));
             }
@@ -261,7 +248,7 @@ impl StreamArchive {
         let mut events = Vec::new();
         for message in messages {
             let sequence = sequence_of(message)?;
-            if self.link.reads_all() && sequence > course.last.place.sequence() + 1 {
+            if self.subjects.are_all() && sequence > course.last.place.sequence() + 1 {
                 if !events.is_empty() {
                     // The next page begins with that.
                     self.reader = None;
@@ -354,23 +341,6 @@ impl Course {
     }
 }
 
-/// The first message for this hub that came at that time or later.
-pub(super) async fn first_since(
-    session: &Session,
-    config: &NatsConfig,
-    time: Timestamp,
-) -> Result<Option<u64>, Reason> {
-    let start_time = from_nanos(time.as_nanosecond());
-    let start_time = start_time.map_err(|error| told("not a time", error.as_ref()))?;
-    let policy = DeliverPolicy::ByStartTime { start_time };
-    let mut reader = Reader::open(session, config, policy).await?;
-    if reader.pending == 0 {
-        return Ok(None);
-    }
-    let messages = reader.fetch(1, 2 * session.max_payload).await?;
-    Ok(Some(sequence_of(&messages[0])?))
-}
-
 /// The tick after which what is in the stream came. An empty one knows only when its last message came.
 fn begins_after(state: &State) -> Result<Tick, Reason> {
     Ok(if state.messages == 0 {
@@ -378,58 +348,6 @@ fn begins_after(state: &State) -> Result<Tick, Reason> {
     } else {
         Tick::of(time_of(state.first_timestamp)?).previous()
     })
-}
-
-impl Reader {
-    async fn open(
-        session: &Session,
-        config: &NatsConfig,
-        policy: DeliverPolicy,
-    ) -> Result<Self, Reason> {
-        let consumer = consumer(session, config, policy, FORGOTTEN_AFTER).await?;
-        let pending = consumer.cached_info().num_pending;
-        Ok(Self { consumer, pending, brought: 0 })
-    }
-
-    async fn fetch(&mut self, messages: usize, bytes: usize) -> Result<Vec<Message>, Reason> {
-        let failed = |error: async_nats::Error| told("the stream cannot be read", error.as_ref());
-        let batch = self.consumer.fetch().max_messages(messages).max_bytes(bytes);
-        let batch = batch.expires(FETCHED_WITHIN).messages().await;
-        let mut batch = batch.map_err(|error| failed(error.into()))?;
-        let mut messages: Vec<Message> = Vec::new();
-        while let Some(message) = batch.next().await {
-            match message {
-                Ok(message) => messages.push(message),
-                Err(error) if messages.is_empty() => return Err(failed(error)),
-                // The page is full: the next message is larger than what is left of it.
-                Err(_) => break,
-            }
-        }
-        for message in &messages {
-            let info = message.info().map_err(failed)?;
-            self.brought += 1;
-            if info.consumer_sequence != self.brought {
-                return Err("messages were lost on their way from the server".to_owned());
-            }
-            self.pending = info.pending;
-        }
-        if messages.is_empty() {
-            return Err("there are messages, and the server brings none".to_owned());
-        }
-        Ok(messages)
-    }
-}
-
-fn sequence_of(message: &Message) -> Result<u64, Reason> {
-    Ok(info_of(message)?.stream_sequence)
-}
-
-fn arrival_of(message: &Message) -> Result<Timestamp, Reason> {
-    time_of(info_of(message)?.published)
-}
-
-fn info_of(message: &Message) -> Result<async_nats::jetstream::message::Info<'_>, Reason> {
-    message.info().map_err(|error| format!("not a message of a stream: {error}"))
 }
 
 /// Whether a replay can begin there.

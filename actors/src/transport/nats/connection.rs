@@ -10,9 +10,7 @@ use std::time::Duration;
 use async_nats::connection::State as ConnectionState;
 use async_nats::datetime::DateTime;
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{
-    self, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageErrorKind, State, StorageType,
-};
+use async_nats::jetstream::stream::{self, DiscardPolicy, Info, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{
     Auth, AuthError, Client, ClientError, ConnectErrorKind, ConnectOptions, Event,
@@ -26,9 +24,9 @@ use rand::{random, random_range, rng};
 use tokio::time::Instant;
 
 use super::place::StreamIds;
-use super::{Identity, Link, NatsConfig, Session, Storage, subject};
+use super::session::{Session, check_led};
+use super::{Identity, Link, NatsConfig, Storage, subject};
 use crate::lock;
-use crate::tick::Tick;
 
 /// How long the servers may take to answer a question about the stream.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -246,64 +244,11 @@ pub(super) async fn find_stream(link: &Link, client: &Client) -> Result<(Session
     };
     let session = Session {
         context,
+        stream: link.config.stream.as_str().into(),
         ids: StreamIds::of(&link.config.stream, created, key.map(String::as_str)),
         max_payload: limit.saturating_sub(ENVELOPE_BYTES),
     };
     Ok((session, info))
-}
-
-/// How the stream stands, by one who can know.
-pub(super) async fn stream_state(session: &Session, config: &NatsConfig) -> Result<State, Reason> {
-    let stream = session.context.get_stream(&config.stream).await;
-    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-    check_led(stream.cached_info())?;
-    Ok(stream.cached_info().state.clone())
-}
-
-/// The last message of the stream that is for this hub, asked of the stream's leader. 0 if there is none.
-pub(super) async fn last_sequence(session: &Session, config: &NatsConfig) -> Result<u64, Reason> {
-    let NatsConfig { stream, prefix, services, .. } = config;
-    let stream = session.context.get_stream_no_info(stream).await;
-    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-    let subjects = match services.as_slice() {
-        [] => vec![format!("{prefix}.>")],
-        some => subject::of_services(prefix, some),
-    };
-    let mut last = 0;
-    for subject in subjects {
-        match stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => last = message.sequence.max(last),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
-            Err(error) => return Err(told("the stream cannot be read", &error)),
-        }
-    }
-    Ok(last)
-}
-
-/// Whether the message of this number came after this tick, and so is another than the one that had it then.
-pub(super) async fn is_given_anew(
-    session: &Session,
-    config: &NatsConfig,
-    sequence: u64,
-    tick: Tick,
-) -> Result<bool, Reason> {
-    if sequence == 0 {
-        return Ok(false);
-    }
-    let stream = session.context.get_stream_no_info(&config.stream).await;
-    let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-    match stream.get_raw_message(sequence).await {
-        Ok(message) => Ok(Tick::of(time_of(message.time)?) > tick),
-        // It is gone, and nobody can tell.
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
-        Err(error) => Err(told("the stream cannot be read", &error)),
-    }
-}
-
-/// A server that is cut off from the others, or stands still, answers too: by what it knew.
-fn check_led(info: &Info) -> Result<(), Reason> {
-    let is_led = info.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
-    is_led.then_some(()).ok_or_else(|| "the stream has no leader".to_owned())
 }
 
 async fn stream_info(context: &Context, config: &NatsConfig) -> Result<Info, Reason> {

@@ -14,17 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream::{Info, State};
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::archive;
-use super::connection::{self, Reason, time_of, told};
+use super::connection::{Reason, time_of, told};
+use super::consumer::{consumer, first_since, from_sequence, messages_in};
 use super::place::Place;
-use super::subject::{self, Carries};
-use super::{Link, NatsConfig, Progress, Session, measurements, wire};
+use super::session::Session;
+use super::subject::{self, Carries, Subjects};
+use super::{Link, Progress, measurements, wire};
+use crate::demand::{Demand, Reading, Wish};
 use crate::event::{Content, NewEvent};
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
@@ -49,6 +51,9 @@ const TURN: usize = 256;
 /// How long a turn waits for a message.
 const WAIT: Duration = Duration::from_secs(1);
 
+/// After how long without anybody who wants it something is not read any more.
+const NARROWS_AFTER: Duration = Duration::from_secs(5);
+
 /// How long the stream may be ahead of what comes before another consumer is tried.
 const BEHIND_FOR: Duration = Duration::from_secs(3);
 
@@ -56,6 +61,10 @@ const BEHIND_FOR: Duration = Duration::from_secs(3);
 pub(super) struct Feed {
     link: Arc<Link>,
     session: Session,
+    subjects: Subjects,
+    /// Since when it has read more than anybody wants.
+    less_since: Option<Instant>,
+    _reading: Option<Reading>,
     messages: pull::Stream,
     /// The first message that was asked for.
     start: u64,
@@ -87,24 +96,29 @@ impl Feed {
         // Its servers have lost what they had not written down: it gives those numbers anew.
         let is_set_back = is_same
             && (info.state.last_sequence < sequence
-                || connection::is_given_anew(session, &link.config, sequence, tick).await?);
+                || session.is_given_anew(sequence, tick).await?);
         let goes_on = is_same && !is_set_back;
         if is_set_back {
             link.set_back_acknowledged(session.ids, info.state.last_sequence);
         }
+        let reading = link.demand.as_ref().map(|demand| demand.begin(|| core.widen_log()));
+        let subjects = link.subjects();
         let start = match ids {
             Some(_) if goes_on => sequence + 1,
             Some(_) if is_set_back => {
-                let first = archive::first_since(session, &link.config, tick.next().time()).await?;
+                let first = first_since(session, &subjects, tick.next().time()).await?;
                 first.unwrap_or(info.state.last_sequence + 1)
             }
             Some(_) => info.state.first_sequence.max(1),
             None => preload(&info.state, core.config.replay_bytes),
         };
-        let messages = messages(session, &link.config, start).await?;
+        let messages = messages(session, &subjects, start).await?;
         Ok(Self {
             link: Arc::clone(link),
             session: session.clone(),
+            subjects,
+            less_since: None,
+            _reading: reading,
             messages,
             start,
             consumer_sequence: 1,
@@ -146,12 +160,45 @@ impl Feed {
         self.expected.unwrap_or(self.start).saturating_sub(1)
     }
 
+    /// Reads what is wanted by now, and no more: more at once, less after a while.
+    pub(super) async fn keep_to_demand(&mut self, core: &HubCore) -> Result<(), Reason> {
+        let link = Arc::clone(&self.link);
+        let Some(demand) = &link.demand else { return Ok(()) };
+        match demand.wish() {
+            Wish::Same => self.less_since = None,
+            Wish::Less => {
+                let since = *self.less_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= NARROWS_AFTER {
+                    self.change_subjects(core, demand).await?;
+                }
+            }
+            Wish::More => self.change_subjects(core, demand).await?,
+        }
+        Ok(())
+    }
+
+    /// Goes on with what is wanted now, by another consumer. What has come by now that nobody wanted is not to come as news.
+    async fn change_subjects(&mut self, core: &HubCore, demand: &Demand) -> Result<(), Reason> {
+        let state = self.session.state().await?;
+        self.first = state.first_sequence;
+        if self.session.last_sequence(&self.subjects).await? <= self.read_through() {
+            self.note_nothing_more(core, &state)?;
+        }
+        demand.cover(|| core.widen_log());
+        (self.subjects, self.less_since) = (self.link.subjects(), None);
+        self.start = self.expected.unwrap_or(self.start);
+        self.messages = messages(&self.session, &self.subjects, self.start).await?;
+        self.consumer_sequence = 1;
+        Ok(())
+    }
+
     /// Puts some messages into the log, if there are any within a moment.
     pub(super) async fn turn(&mut self, core: &HubCore) -> Result<(), Reason> {
         let link = Arc::clone(&self.link);
         let first = tokio::select! {
             message = timeout(WAIT, self.messages.next()) => message,
             () = link.wake.notified() => return link.check_connected(),
+            () = link.demand_changed() => return Ok(()),
         };
         let Ok(first) = first else {
             return self.look(core).await;
@@ -163,10 +210,9 @@ impl Feed {
         {
             messages.push(next);
         }
-        if !link.reads_all() && link.progress().lag > 0 {
+        if !self.subjects.are_all() && link.progress().lag > 0 {
             // The stream may discard faster than this hub reads.
-            self.first =
-                connection::stream_state(&self.session, &link.config).await?.first_sequence;
+            self.first = self.session.state().await?.first_sequence;
         }
         for message in messages {
             match message {
@@ -180,14 +226,13 @@ impl Feed {
 
     /// Nothing comes: then there is nothing, or the server that keeps the consumer has fallen behind the others.
     async fn look(&mut self, core: &HubCore) -> Result<(), Reason> {
-        let (session, config) = (&self.session, &self.link.config);
-        let state = connection::stream_state(session, config).await?;
+        let state = self.session.state().await?;
         if state.last_sequence < self.read_through() {
             return Err("the stream has been set back".to_owned());
         }
         let read = self.read_through();
-        let known = state.last_sequence.max(self.link.acknowledged(&session.ids));
-        if known <= read || connection::last_sequence(session, config).await? <= read {
+        let known = state.last_sequence.max(self.link.acknowledged(&self.session.ids));
+        if known <= read || self.session.last_sequence(&self.subjects).await? <= read {
             self.behind_since = None;
             self.link.progress.send_modify(|progress| progress.lag = 0);
             self.note_nothing_more(core, &state)?;
@@ -210,7 +255,7 @@ impl Feed {
             None => {
                 self.begin_log(core, next, Tick::of(time_of(state.last_timestamp)?));
             }
-            Some(expected) if self.link.reads_all() || next <= expected => {}
+            Some(expected) if self.subjects.are_all() || next <= expected => {}
             // Until something comes, nobody can tell whether that was for this hub.
             Some(expected) if state.first_sequence > expected => self.first = state.first_sequence,
             Some(_) => {
@@ -279,7 +324,7 @@ impl Feed {
         };
         match self.expected {
             Some(expected)
-                if sequence > expected && (self.link.reads_all() || self.first > expected) =>
+                if sequence > expected && (self.subjects.are_all() || self.first > expected) =>
             {
                 self.link.counters.holes.add(1);
                 tracing::warn!(
@@ -372,48 +417,18 @@ async fn hand_over(core: &HubCore, arrivals: Vec<Arrival>, bytes: usize) -> Resu
 /// A consumer from a message on.
 async fn messages(
     session: &Session,
-    config: &NatsConfig,
+    subjects: &Subjects,
     start: u64,
 ) -> Result<pull::Stream, Reason> {
-    let consumer = consumer(session, config, from_sequence(start), FORGOTTEN_AFTER).await?;
+    let consumer = consumer(session, subjects, from_sequence(start), FORGOTTEN_AFTER).await?;
     let most = BYTES.max(2 * session.max_payload);
     let builder = consumer.stream().max_messages_per_batch(MESSAGES).max_bytes_per_batch(most);
     let messages = builder.heartbeat(HEARTBEAT).expires(REQUEST).messages().await;
     messages.map_err(|error| told("the stream cannot be read", &error))
 }
 
-pub(super) fn from_sequence(start: u64) -> DeliverPolicy {
-    DeliverPolicy::ByStartSequence { start_sequence: start.max(1) }
-}
-
-/// A consumer of one hub's own, in one server's memory, that nobody has to acknowledge anything to.
-pub(super) async fn consumer(
-    session: &Session,
-    NatsConfig { stream, prefix, services, .. }: &NatsConfig,
-    deliver_policy: DeliverPolicy,
-    inactive_threshold: Duration,
-) -> Result<PullConsumer, Reason> {
-    let config = pull::Config {
-        deliver_policy,
-        ack_policy: AckPolicy::None,
-        filter_subjects: subject::of_services(prefix, services),
-        inactive_threshold,
-        memory_storage: true,
-        num_replicas: 1,
-        ..pull::Config::default()
-    };
-    let created = session.context.create_consumer_on_stream(config, stream).await;
-    created.map_err(|error| told("the stream cannot be read", &error))
-}
-
 /// Where to begin, so that what comes fills the replay buffer: about so many bytes before the end.
 fn preload(state: &State, bytes: usize) -> u64 {
     let start = (state.last_sequence + 1).saturating_sub(messages_in(state, bytes));
     start.max(state.first_sequence).max(1)
-}
-
-/// About how many messages of the stream have so many bytes.
-pub(super) fn messages_in(state: &State, bytes: usize) -> u64 {
-    let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
-    (bytes as u64).div_ceil(average)
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::subject;
 use super::wire::{Message, Packer, TooLarge, check_form};
 use crate::measurement::{Amount, Bucket, Distribution, Measurement, Shape, Source};
+use crate::services::SERVICE;
 use crate::value::{Object, SmolStr};
 
 #[derive(Serialize, Deserialize)]
@@ -208,7 +209,7 @@ impl TryFrom<Form<'_>> for Measurement {
 
 /// The attributes of which some make the subject; those that cannot be read name no service.
 fn named(attributes: &str) -> Object {
-    let is_named = attributes.contains(subject::SERVICE);
+    let is_named = attributes.contains(SERVICE);
     if is_named { serde_json::from_str(attributes).unwrap_or_default() } else { Object::default() }
 }
 

@@ -311,7 +311,7 @@ impl Link {
             progress.sequence >= last
         };
         // One that reads some services alone may never come to what it has published.
-        if self.reads_all() {
+        if self.subjects().are_all() {
             progress.wait_for(is_read).await.ok();
         }
     }

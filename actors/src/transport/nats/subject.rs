@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::event::NewEvent;
+use crate::services::{SERVICE, Services};
 use crate::value::{Object, Value};
 
-/// The attribute that names the service (OpenTelemetry semantic conventions, "Service").
-pub(super) const SERVICE: &str = "service.name";
+/// What stands where a signal does, of events.
+const EVENTS: [&str; 2] = ["log", "span"];
 
 /// What stands where a signal does, of measurements: OpenTelemetry's third signal.
 const METRIC: &str = "metric";
@@ -60,7 +61,7 @@ pub(super) fn of_hubs(prefix: &str) -> String {
 
 /// What all messages of the stream have in common.
 pub(super) fn all(prefix: &str) -> [String; 3] {
-    ["log", "span", METRIC].map(|signal| format!("{prefix}.{signal}.*"))
+    [EVENTS[0], EVENTS[1], METRIC].map(|signal| format!("{prefix}.{signal}.*"))
 }
 
 fn service(name: Option<&Value>) -> String {
@@ -70,11 +71,53 @@ fn service(name: Option<&Value>) -> String {
     }
 }
 
-/// Of these, those of some services.
-pub(super) fn of_services(prefix: &str, services: &[String]) -> Vec<String> {
-    // NATS refuses a subject that is there twice.
-    let tokens: BTreeSet<_> = services.iter().map(|service| token(service)).collect();
-    tokens.into_iter().map(|token| format!("{prefix}.*.{token}")).collect()
+/// Those that are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subjects {
+    /// What is asked of the server.
+    patterns: Vec<String>,
+    are_all: bool,
+}
+
+impl Subjects {
+    pub(super) fn all(prefix: &str) -> Self {
+        Self { patterns: vec![format!("{prefix}.>")], are_all: true }
+    }
+
+    /// All telemetry of these services.
+    pub(super) fn of_services(prefix: &str, services: &[String]) -> Self {
+        // NATS refuses a subject that is there twice.
+        let tokens: BTreeSet<_> = services.iter().map(|service| token(service)).collect();
+        let patterns = tokens.into_iter().map(|token| format!("{prefix}.*.{token}")).collect();
+        Self { patterns, are_all: false }
+    }
+
+    /// The events of some services, and what all measure: of that nothing can be left out for a while, as sums would be wrong ever after.
+    pub(super) fn of_events(prefix: &str, services: &Services) -> Self {
+        if *services == Services::All {
+            return Self::all(prefix);
+        }
+        let tokens: BTreeSet<_> = services.names().map(token).collect();
+        let of_events = EVENTS.iter().flat_map(|signal| {
+            tokens.iter().map(move |token| format!("{prefix}.{signal}.{token}"))
+        });
+        let patterns = of_events.chain([format!("{prefix}.{METRIC}.*")]).collect();
+        Self { patterns, are_all: false }
+    }
+
+    /// Whether no message of the stream is left out.
+    pub(super) fn are_all(&self) -> bool {
+        self.are_all
+    }
+
+    pub(super) fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+
+    /// What a consumer is to be held to: to nothing, if it is to get all.
+    pub(super) fn filter(&self) -> Vec<String> {
+        if self.are_all { Vec::new() } else { self.patterns.clone() }
+    }
 }
 
 /// A name as one token of a subject: whatever has a meaning there, or cannot be seen, is written as `%` and two digits.
@@ -107,10 +150,15 @@ mod tests {
         assert_eq!(of_service(""), "t.log._");
         assert!(of_service(&"é".repeat(1000)).len() < 150);
         assert_eq!(of("t", &NewEvent::new("a").with(SERVICE, 7i64)), "t.log._");
+        let (shop, other) = ("shop".to_owned(), "a.b".to_owned());
+        let of_services = Subjects::of_services("t", &[shop.clone(), other.clone(), shop.clone()]);
+        assert_eq!(of_services.patterns(), ["t.*.a%2Eb", "t.*.shop"]);
+        let of_events = Subjects::of_events("t", &Services::named([shop, other]));
         assert_eq!(
-            of_services("t", &["shop".to_owned(), "a.b".to_owned()]),
-            ["t.*.a%2Eb", "t.*.shop"]
+            of_events.patterns(),
+            ["t.log.a%2Eb", "t.log.shop", "t.span.a%2Eb", "t.span.shop", "t.metric.*"]
         );
+        assert!(!of_events.are_all() && Subjects::of_events("t", &Services::All).are_all());
         let span = NewEvent { signal: Signal::Span, ..NewEvent::new("a") };
         assert_eq!(of("t.u", &span), "t.u.span._");
     }

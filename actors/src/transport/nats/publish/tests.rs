@@ -45,7 +45,8 @@ async fn with_stream<T>(
     };
     let test = async {
         let context = jetstream::new(async_nats::connect(address).await.unwrap());
-        link.meet(Session { context, ids: StreamIds::of("T", 0, None), max_payload: MAX_PAYLOAD });
+        let (stream, ids) = ("T".into(), StreamIds::of("T", 0, None));
+        link.meet(Session { context, stream, ids, max_payload: MAX_PAYLOAD });
         test.await
     };
     tokio::select! {

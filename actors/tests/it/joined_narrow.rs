@@ -1,0 +1,208 @@
+//! Hubs that read no more of the stream than those who watch may want, joined by a real NATS server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use telemetry_hub_actors::{
+    HubConfig, HubHandle, Measurement, MetricsQuery, NewEvent, Storage, Subscription, TraceQuery,
+};
+
+use crate::harness::{
+    Said, eventually, flat, ids, numbered, numbers, patiently, read_replay, read_until, resume,
+    subscribe,
+};
+use crate::nats_server::{Server, join};
+
+/// How many services there are. Each event is of the next one.
+const SERVICES: u64 = 20;
+
+fn of_service(number: u64) -> NewEvent {
+    numbered(number).with("service.name", format!("s{}", number % SERVICES))
+}
+
+/// What a client asks for that wants this service alone.
+fn wanting(service: u64) -> String {
+    format!("follow=none&where=data%5B%22service.name%22%5D%20%3D%3D%20%22s{service}%22")
+}
+
+async fn narrow_hub(server: &Server) -> HubHandle {
+    let mut nats = server.nats("narrow");
+    nats.narrow = true;
+    let hub = HubHandle::start_joined(HubConfig::default(), nats).await.unwrap();
+    join(&hub).await;
+    hub
+}
+
+async fn is_narrowed_to(hub: &HubHandle, services: Option<usize>) {
+    eventually(|| hub.narrowed_to(), |narrowed| *narrowed == services).await;
+}
+
+/// Publishes one event after the other, and tells which is the last that is in the stream.
+async fn publish(hub: HubHandle, last: Arc<AtomicU64>) {
+    for number in 1.. {
+        if hub.ingest(vec![of_service(number)]).await.is_err() {
+            return;
+        }
+        last.store(number, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What comes up to an event of this number or more.
+async fn read_past(subscription: &mut Subscription, last: u64) -> Vec<u64> {
+    let mut seen: Vec<u64> = Vec::new();
+    while seen.last().is_none_or(|number| *number < last) {
+        let said = flat(patiently(subscription.next()).await.unwrap());
+        assert!(!said.iter().any(|said| matches!(said, Said::Gap(_))), "{said:?}");
+        seen.extend(numbers(&said));
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn whoever_comes_misses_nothing_that_comes_after_it() {
+    let server = Server::started();
+    let all = server.joined("all").await;
+    let narrow = narrow_hub(&server).await;
+    let last = Arc::new(AtomicU64::new(0));
+    let publishing = tokio::spawn(publish(all.clone(), Arc::clone(&last)));
+    let mut first = subscribe(&narrow, &wanting(0)).await;
+    is_narrowed_to(&narrow, Some(1)).await;
+
+    // Each asks for a service that nobody has asked for, while events of it come; every other one also for what was.
+    let watching = (1..SERVICES).map(async |service| {
+        let since = if service % 2 == 0 { "&since=1h" } else { "" };
+        let before = last.load(Ordering::SeqCst);
+        let mut subscription = subscribe(&narrow, &format!("{}{since}", wanting(service))).await;
+        let granted = last.load(Ordering::SeqCst);
+        let until = granted.next_multiple_of(SERVICES) + 3 * SERVICES + service;
+        let seen = read_past(&mut subscription, until).await;
+        let from = if since.is_empty() { seen[0] } else { service };
+        let is_from_the_beginning = from == service;
+        let expected: Vec<_> = (from..=seen[seen.len() - 1]).step_by(SERVICES as usize).collect();
+        assert_eq!(seen, expected, "of {service}");
+        assert!(from <= granted + SERVICES, "{from}: {before} to {granted} were there");
+        assert_eq!(is_from_the_beginning, !since.is_empty(), "{from} of {before}");
+        subscription
+    });
+    let subscriptions = patiently(join_all(watching)).await;
+    is_narrowed_to(&narrow, Some(SERVICES as usize)).await;
+    drop(subscriptions);
+    is_narrowed_to(&narrow, Some(1)).await;
+    let until = last.load(Ordering::SeqCst).next_multiple_of(SERVICES) + SERVICES;
+    let seen = read_past(&mut first, until).await;
+    assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + SERVICES), "{seen:?}");
+    publishing.abort();
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn what_was_not_read_is_found_in_the_stream() {
+    let server = Server::started();
+    let all = server.joined("all").await;
+    let narrow = narrow_hub(&server).await;
+    let ingest = async |numbers: std::ops::Range<u64>| {
+        patiently(all.ingest(numbers.map(of_service).collect())).await.unwrap();
+    };
+    ingest(1..101).await;
+    let watching = subscribe(&narrow, &wanting(1)).await;
+    // A key is a text, which may be in the name of any service: it has all read.
+    let by_key = subscribe(&narrow, "service.name=s1&follow=none").await;
+    assert_eq!(narrow.narrowed_to(), None);
+    drop(by_key);
+    is_narrowed_to(&narrow, Some(1)).await;
+    ingest(101..201).await;
+    let of = |service| (service..201).step_by(SERVICES as usize).collect::<Vec<_>>();
+
+    // Somebody was at another hub.
+    let mut other = subscribe(&all, &format!("{}&since=1h", wanting(2))).await;
+    let seen = read_replay(&mut other).await;
+    assert_eq!(numbers(&seen), of(2));
+    for (index, id) in ids(&seen).into_iter().enumerate() {
+        let said = read_replay(&mut resume(&narrow, &wanting(2), id).await).await;
+        assert_eq!(numbers(&said), of(2)[index + 1..], "{index}");
+        assert!(!said.iter().any(|said| matches!(said, Said::Gap(_))), "{said:?}");
+        assert_eq!(narrow.narrowed_to(), Some(2));
+    }
+    for (query, expected) in [
+        (format!("{}&replay=3", wanting(3)), &of(3)[7..]),
+        (format!("{}&replay=100", wanting(4)), &of(4)[..]),
+        (format!("{}&since=1h&replay=2", wanting(5)), &of(5)[8..]),
+    ] {
+        let said = read_replay(&mut subscribe(&narrow, &query).await).await;
+        assert_eq!(numbers(&said), expected, "{query}");
+    }
+    let said = read_replay(&mut subscribe(&narrow, "since=1h").await).await;
+    let mut seen = numbers(&said);
+    seen.sort_unstable();
+    assert_eq!(seen, (1..201).collect::<Vec<_>>());
+    drop(watching);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn whoever_comes_while_the_stream_is_away_gets_all_when_it_is_back() {
+    let mut server = Server::started();
+    let mut nats = server.nats("all");
+    nats.storage = Storage::File;
+    let all = HubHandle::start_joined(HubConfig::default(), nats).await.unwrap();
+    join(&all).await;
+    let narrow = narrow_hub(&server).await;
+    let _watching = subscribe(&narrow, &wanting(1)).await;
+    is_narrowed_to(&narrow, Some(1)).await;
+    server.stop();
+    for hub in [&all, &narrow] {
+        eventually(|| hub.transport().to_string(), |state| state.contains("cut off")).await;
+    }
+    let mut newcomer = subscribe(&narrow, "").await;
+    server.start();
+    for hub in [&all, &narrow] {
+        join(hub).await;
+    }
+    patiently(all.ingest((1..101).map(of_service).collect())).await.unwrap();
+    // One message after the other, each with the events of one service.
+    let mut seen = read_past(&mut newcomer, 100).await;
+    seen.sort_unstable();
+    assert_eq!(seen, (1..101).collect::<Vec<_>>());
+    assert_eq!(narrow.narrowed_to(), None);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn what_all_measure_is_read_in_any_case() {
+    let server = Server::started();
+    let all = server.joined("all").await;
+    let narrow = narrow_hub(&server).await;
+    let _watching = subscribe(&narrow, &wanting(1)).await;
+    is_narrowed_to(&narrow, Some(1)).await;
+    let measurement = Measurement::gauge("of.another", 7.0);
+    patiently(all.record_all(vec![measurement])).await.unwrap();
+    let query = MetricsQuery::parse("metrics=of.another&interval=0.1");
+    let mut metrics = patiently(narrow.subscribe_metrics(query.unwrap())).await.unwrap();
+    while patiently(metrics.next()).await.unwrap().is_empty() {}
+    assert_eq!(narrow.narrowed_to(), Some(1));
+    // A limit that names a service lets what is followed be of none other.
+    let limit = TraceQuery::parse(&wanting(2), None).unwrap().filter;
+    let mut query = TraceQuery::parse("level=info", None).unwrap();
+    query.filter = query.filter.within(&limit);
+    let _limited = patiently(narrow.subscribe(query)).await.unwrap();
+    assert_eq!(narrow.narrowed_to(), Some(2));
+}
+
+/// Longer than it takes a hub to leave out what nobody wants any more.
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn a_hub_that_was_not_told_to_reads_all() {
+    let server = Server::started();
+    let hub = server.joined("one").await;
+    let _watching = subscribe(&hub, &wanting(1)).await;
+    eventually(|| hub.stats().subscribers, |subscribers| *subscribers == 1).await;
+    tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(6)).await;
+    assert_eq!(hub.narrowed_to(), None);
+    let mut other = subscribe(&hub, "").await;
+    patiently(hub.ingest(vec![of_service(2)])).await.unwrap();
+    assert_eq!(numbers(&read_until(&mut other, 2).await), [2]);
+}
