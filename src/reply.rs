@@ -202,9 +202,10 @@ impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
         let later = Duration::from_secs(rand::random_range(RETRY_LATER));
         match error {
-            SubscribeError::ShuttingDown | SubscribeError::NotJoined | SubscribeError::Failed => {
-                Self::unavailable(error.to_string(), RETRY_SOON)
-            }
+            SubscribeError::ShuttingDown
+            | SubscribeError::NotJoined
+            | SubscribeError::NotCovered
+            | SubscribeError::Failed => Self::unavailable(error.to_string(), RETRY_SOON),
             SubscribeError::TooMany { .. } | SubscribeError::TooManyIntervals { .. } => {
                 Self::unavailable(error.to_string(), later)
             }

@@ -71,6 +71,9 @@ pub enum SubscribeError {
     /// The hub has not joined the others yet: what comes into its log is old.
     #[error("the hub has not joined the other hubs yet")]
     NotJoined,
+    /// The hub reads no more than is asked for, and could not be made to read this in time.
+    #[error("the hub does not read yet what this asks for")]
+    NotCovered,
     /// The hub is going down, or gone.
     #[error("the hub is shutting down")]
     ShuttingDown,
@@ -87,6 +90,7 @@ impl SubscribeError {
             Self::TooMany { .. }
             | Self::TooManyIntervals { .. }
             | Self::NotJoined
+            | Self::NotCovered
             | Self::ShuttingDown
             | Self::Failed => false,
         }

@@ -69,8 +69,6 @@ struct LogState {
     /// The position after the last batch that it has begun to route.
     begun: u64,
     evicted_through: Option<EventId>,
-    /// The place from which on the log has more than before, if it ever had less than all.
-    widened_after: Option<EventId>,
     /// What the next batch will tell as lost.
     lost: Option<Expired>,
     /// Where the offsets began anew, if they did: after this event, at this position.
@@ -135,7 +133,6 @@ impl EventLog {
                 routed: 0,
                 begun: 0,
                 evicted_through: None,
-                widened_after: None,
                 lost: None,
                 renewed: None,
             }),
@@ -188,7 +185,7 @@ impl EventLog {
         let after = state.batches.get(index).map(|batch| batch.events[0].id);
         let before = index.checked_sub(1).and_then(|index| state.batches.get(index));
         let Some(batch) = before.filter(|batch| batch.position >= first) else {
-            return (state.begins_after().max(begun), after);
+            return (state.complete_from().max(begun), after);
         };
         let index = batch.events.partition_point(|event| event.offset <= offset);
         let next = batch.events.get(index).map(|event| event.id).or(after);
@@ -279,7 +276,11 @@ impl EventLog {
         let mut state = lock(&self.state);
         state.seal();
         match since {
-            None => state.start_at_tail(),
+            None => Start {
+                position: state.tail(),
+                after: state.evicted_through.unwrap_or(state.first_id),
+                expired: None,
+            },
             Some(Since::Event(id)) => state.start_after(id),
             Some(Since::Time(time)) => state.start_at(time),
             Some(Since::Ago(duration)) => {
@@ -324,11 +325,6 @@ impl EventLog {
         (state.first_id, state.last_id, state.evicted_through) = (id, id, Some(id));
     }
 
-    /// From this place on, with all that comes, it has what it had not before.
-    pub(crate) fn widen_after(&self, id: EventId) {
-        lock(&self.state).widened_after = Some(id);
-    }
-
     /// Something is gone that should have come now: whoever watches is told before what comes next.
     pub(crate) fn note_lost(&self, lost: Expired) {
         let mut state = lock(&self.state);
@@ -356,19 +352,9 @@ impl LogState {
         self.open.push(Arc::new(event));
     }
 
-    /// What comes right before the first event.
-    fn begins_after(&self) -> EventId {
-        self.evicted_through.unwrap_or(self.first_id)
-    }
-
     /// The event after which all is here.
     fn complete_from(&self) -> EventId {
-        self.incomplete_through().unwrap_or(self.first_id)
-    }
-
-    /// The last of what is here no more, or not all of it.
-    fn incomplete_through(&self) -> Option<EventId> {
-        self.evicted_through.max(self.widened_after)
+        self.evicted_through.unwrap_or(self.first_id)
     }
 
     fn seal(&mut self) {
@@ -400,14 +386,6 @@ impl LogState {
         self.tail() + index as u64
     }
 
-    /// All that is here, though there may be more of the past elsewhere.
-    fn start_at_tail(&self) -> Start {
-        let (after, complete_from) = (self.begins_after(), self.complete_from());
-        let expired = (complete_from > after)
-            .then_some(Expired { from: Some(after), to: Some(complete_from) });
-        Start { position: self.tail(), after, expired }
-    }
-
     /// A client comes back with the last id it saw, from this hub or from the one that ran here before.
     fn start_after(&self, id: EventId) -> Start {
         let complete_from = self.complete_from();
@@ -415,18 +393,20 @@ impl LogState {
             // Not of this log's making: what came after it cannot be told.
             Some(Expired { from: Some(id), to: None })
         } else if id < complete_from {
-            Some(Expired { from: Some(id), to: self.incomplete_through() })
+            Some(Expired { from: Some(id), to: self.evicted_through })
         } else {
             None
         };
-        let after = self.incomplete_through().map_or(id, |gone| gone.max(id)).min(self.last_id);
+        let after = self.evicted_through.map_or(id, |evicted| evicted.max(id)).min(self.last_id);
         Start { position: self.position_after(id), after, expired }
     }
 
     fn start_at(&self, time: Timestamp) -> Start {
         let after = EventId::first_at(time);
-        let gone = self.incomplete_through().filter(|gone| after <= *gone);
-        let expired = gone.map(|gone| Expired { from: None, to: Some(gone) });
+        let expired = self
+            .evicted_through
+            .filter(|evicted| after <= *evicted)
+            .map(|evicted| Expired { from: None, to: Some(evicted) });
         let position = self.position_after(after);
         let after = expired.and_then(|expired| expired.to).unwrap_or(after);
         // A client whose clock is ahead asks for the future: all that comes is live.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
@@ -33,6 +34,9 @@ use crate::subscription::{MetricsSubscription, Subscription};
 #[cfg(feature = "nats")]
 use crate::transport::nats::{Link, NatsBroker, NatsConfig};
 use crate::transport::{Transport, TransportState};
+
+/// How long a newcomer waits until what it wants of the other hubs' events is read.
+const COVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running hub.
 #[derive(Debug, Clone)]
@@ -137,10 +141,13 @@ impl HubHandle {
 
     /// A subscription to events.
     pub async fn subscribe(&self, query: TraceQuery) -> Result<Subscription, SubscribeError> {
-        let wanted = self.core.reach(&query.filter).await?;
-        self.call(|reply| HubMessage::Subscribe(query, wanted, reply))
-            .await
-            .unwrap_or(Err(SubscribeError::ShuttingDown))
+        let subscription = self.call(|reply| HubMessage::Subscribe(query, reply)).await;
+        let mut subscription = subscription.unwrap_or(Err(SubscribeError::ShuttingDown))?;
+        if let Some(wanted) = subscription.take_wanted() {
+            let covered = timeout(COVERED_WITHIN, self.core.covered(&wanted)).await;
+            covered.map_err(|_| SubscribeError::NotCovered)?;
+        }
+        Ok(subscription)
     }
 
     /// A subscription to metrics.

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::collector::Collector;
-use crate::demand::Wanted;
 use crate::error::{ShutdownError, SubscribeError};
 use crate::hub_core::HubCore;
 use crate::metrics_slot::MetricsSlot;
@@ -48,7 +47,7 @@ const MAX_UNUSUAL_INTERVALS: usize = 64 - USUAL_INTERVALS.len();
 #[derive(Debug)]
 pub(crate) enum HubMessage {
     /// Replies with a new subscription.
-    Subscribe(TraceQuery, Option<Wanted>, RpcReplyPort<Result<Subscription, SubscribeError>>),
+    Subscribe(TraceQuery, RpcReplyPort<Result<Subscription, SubscribeError>>),
     /// Replies with a new metrics subscription.
     SubscribeMetrics(MetricsQuery, RpcReplyPort<Result<MetricsSubscription, SubscribeError>>),
     /// Replies with some of those who are subscribed.
@@ -137,8 +136,8 @@ impl Actor for Hub {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            HubMessage::Subscribe(query, wanted, reply) => {
-                reply.send(state.subscribe(&myself, query, wanted).await).ok();
+            HubMessage::Subscribe(query, reply) => {
+                reply.send(state.subscribe(&myself, query).await).ok();
             }
             HubMessage::SubscribeMetrics(query, reply) => {
                 reply.send(state.subscribe_metrics(&myself, query).await).ok();
@@ -203,7 +202,6 @@ impl HubState {
         &mut self,
         myself: &ActorRef<HubMessage>,
         query: TraceQuery,
-        wanted: Option<Wanted>,
     ) -> Result<Subscription, SubscribeError> {
         if self.core.broker().is_some_and(|broker| !broker.has_joined()) {
             return Err(SubscribeError::NotJoined);
@@ -218,11 +216,12 @@ impl HubState {
             None => self.core.mark(&query.filter),
             Some(_) => None,
         };
+        let wanted = self.core.want(&query.filter);
         let arguments = SubscriberArguments {
             id,
             core: Arc::clone(&self.core),
             group: self.core.groups.join(query.filter),
-            wanted,
+            wanted: wanted.clone(),
             outbox: Arc::clone(&outbox),
             replay: query.replay,
             max_rate: query.max_rate,
@@ -232,7 +231,7 @@ impl HubState {
         let child = Child::Traces(subscriber.clone(), Arc::clone(&outbox));
         self.register(id, child, query.client, filter);
         self.core.streams.add(&outbox, &subscriber, expires);
-        Ok(Subscription::new(outbox, subscriber, mark, &self.core.config))
+        Ok(Subscription::new(outbox, subscriber, mark, wanted, &self.core.config))
     }
 
     async fn subscribe_metrics(

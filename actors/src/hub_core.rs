@@ -12,14 +12,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, TryAcquireError};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub(crate) use self::audience::{Audience, SubscriberCount};
 pub(crate) use self::credit::{Credit, CreditNote};
 use crate::collector::CollectorMessage;
 use crate::config::HubConfig;
 use crate::demand::Wanted;
-use crate::error::{IngestError, SubscribeError};
+use crate::error::IngestError;
 use crate::event::{Content, EventId, NewEvent};
 #[cfg(feature = "nats")]
 use crate::event_log::Arrival;
@@ -40,9 +40,6 @@ use crate::transport::{Broker, Transport};
 
 /// The type of the event by which subscribers are told that others were lost.
 pub(crate) const EVENTS_DROPPED: &str = "hub.events.dropped";
-
-/// How long a newcomer waits for what it wants to be read: for one turn of the feed, and a server's answers.
-const REACHED_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct HubCore {
@@ -133,22 +130,15 @@ impl HubCore {
         }
     }
 
-    /// Sees to it that this hub reads all that may pass this filter, as long as the value is held, if it does not read all in any case.
-    pub(crate) async fn reach(&self, filter: &Filter) -> Result<Option<Wanted>, SubscribeError> {
-        let Some(demand) = self.broker().and_then(|broker| broker.demand()) else {
-            return Ok(None);
-        };
-        let wanted = Wanted::new(demand, filter.services());
-        let is_covered = timeout(REACHED_WITHIN, wanted.is_covered(|| self.widen_log())).await;
-        is_covered.map(|()| Some(wanted)).map_err(|_| SubscribeError::NotJoined)
+    /// A wish for what may pass this filter, of a stream of which this hub reads no more than is wished for.
+    pub(crate) fn want(&self, filter: &Filter) -> Option<Arc<Wanted>> {
+        let demand = self.broker()?.demand()?;
+        Some(Arc::new(Wanted::new(demand, filter.services())))
     }
 
-    /// From here on the log has what it had not before.
-    pub(crate) fn widen_log(&self) {
-        // If nothing has been read yet, it begins then.
-        if let Some(mark) = self.broker().and_then(|broker| broker.mark()) {
-            self.log.widen_after(mark);
-        }
+    /// Resolves once the log gets that, to the place after which it has all of it, if that is later than its beginning.
+    pub(crate) async fn covered(&self, wanted: &Wanted) -> Option<EventId> {
+        wanted.covered(|| self.broker()?.mark()).await
     }
 
     pub(crate) fn set_collector(&self, collector: ActorRef<CollectorMessage>) {

@@ -6,13 +6,14 @@
 //! While it replays, a subscriber gets nothing live: what is accepted meanwhile is in the log, ahead of it. The last page
 //! and the joining happen under the lock of the group's members, past which no batch can slip.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::resume::{entered, has_read, in_log, is_before, is_unclear, number, resume_after};
+use self::resume::{entered, is_before, is_to_come, is_unclear, number, resume_after};
+use self::search::Search;
 use crate::event::{Event, EventId};
-use crate::event_log::{EventBatch, EventLog, Expired, Page};
+use crate::event_log::{EventLog, Expired, Page, Start};
 use crate::filter::Follow;
 use crate::filter_group::{FilterGroup, GroupHandle};
 use crate::follow_set::FollowSet;
@@ -30,9 +31,6 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// How much of the stream is looked at before what is wanted of it, to know what to follow.
 const LOOK_BACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many of the last matching events one can ask for, of a stream that may have any number: their ids are kept.
-const MOST_OF_STREAM: usize = 100_000;
-
 /// How long to wait before the stream is asked again that could not be read.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -44,6 +42,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) struct Replayer {
     /// Before the log: while it is there, or is being read, that comes first.
     archive: Option<Source>,
+    /// The place after which the log has all that is wanted, if that is later than its beginning.
+    covered_since: Option<EventId>,
     /// The next batch to read.
     position: u64,
     /// What the archive has to begin with.
@@ -60,22 +60,6 @@ pub(crate) struct Replayer {
     search: Option<Search>,
     follow: FollowSet,
     replayed: u64,
-}
-
-/// Finds the event after which exactly the last `last` matching ones come.
-#[derive(Debug)]
-struct Search {
-    last: usize,
-    /// The position from which on events have come since the subscription was granted: they are sent, whatever `last` is.
-    until: u64,
-    /// The last event that had come by then.
-    granted: EventId,
-    /// Its number in the stream, or that up to which it had been read.
-    granted_number: Option<u64>,
-    /// All up to this event has been looked at.
-    reached: EventId,
-    /// The ids of the last `last + 1` matching events.
-    found: VecDeque<EventId>,
 }
 
 /// What comes before the log.
@@ -106,19 +90,25 @@ impl Replayer {
         group: &GroupHandle,
         outbox: &Outbox,
         replay: Replay,
+        covered_since: Option<EventId>,
     ) -> Self {
         let now = core.config.clock.now();
         let since = replay.since.map(|since| match since {
-            Since::Event(id) => Since::Event(resume_after(core, group, id)),
+            Since::Event(id) => {
+                Since::Event(resume_after(core, group, id, complete_from(core, covered_since)))
+            }
             Since::Ago(duration) => {
                 Since::Time(now.checked_sub(duration).unwrap_or(jiff::Timestamp::MIN))
             }
             Since::Time(_) => since,
         });
         let start = core.log.start(since, now);
-        // The last ones are looked for in all that the log has: also of the time in which it did not have all.
-        let since = since.or(start.expired.map(|_| Since::Event(start.after)));
+        // The last ones are looked for as far back as the log goes, though it may not have had all of them then.
+        let is_whole = covered_since.is_none_or(|covered| covered <= start.after);
+        let since = since.or((!is_whole).then_some(Since::Event(start.after)));
+        let start = started(start, covered_since);
         let mut replayer = Self {
+            covered_since,
             archive: None,
             position: first_position(&core.log, group, start.position),
             since,
@@ -132,14 +122,7 @@ impl Replayer {
                 Since::Time(_) | Since::Ago(_) => None,
             }),
             after: start.after,
-            search: replay.last.map(|last| Search {
-                last: if core.broker().is_some() { last.min(MOST_OF_STREAM) } else { last },
-                until: core.log.seal(),
-                granted: core.log.last_id(),
-                granted_number: granted_number(core),
-                reached: start.after,
-                found: VecDeque::new(),
-            }),
+            search: replay.last.map(|last| Search::new(core, last, start.after)),
             follow: group.new_follow_set(),
             replayed: 0,
         };
@@ -165,10 +148,15 @@ impl Replayer {
         expired.is_some()
             || match since {
                 // The event that was asked by may itself tell what to follow.
-                Since::Event(id) if self.look_back > 0 && id == core.log.complete_from() => true,
-                Since::Event(id) => is_unclear(core, id),
+                Since::Event(id) if self.look_back > 0 && id == self.complete_from(core) => true,
+                Since::Event(id) => is_unclear(core, id, self.complete_from(core)),
                 Since::Time(_) | Since::Ago(_) => false,
             }
+    }
+
+    /// The event after which the log has all that is wanted.
+    fn complete_from(&self, core: &HubCore) -> EventId {
+        complete_from(core, self.covered_since)
     }
 
     fn open_archive(&mut self, core: &HubCore, since: Since) {
@@ -223,7 +211,7 @@ impl Replayer {
         if !page.is_last || self.must_go_back(core, &page, self.after) {
             return Step::Again;
         }
-        if core.log.last_id() < self.after && !has_read(core, self.after) {
+        if core.log.last_id() < self.after && is_to_come(core, self.after) {
             return Step::Later(LOOK_AGAIN);
         }
         self.send_page(page, core, group, outbox);
@@ -265,7 +253,7 @@ impl Replayer {
         outbox: &Outbox,
     ) -> Step {
         self.archive = None;
-        let begin = core.log.complete_from();
+        let begin = self.complete_from(core);
         match fetched {
             Fetched::Page(page) if number(core, begin).is_none() => {
                 if self.take_until(begin, page, core, group, outbox) {
@@ -312,6 +300,7 @@ impl Replayer {
             }
             Fetched::Foreign => {
                 let start = core.log.start(self.since, core.config.clock.now());
+                let start = started(start, self.covered_since);
                 // Wherever it lies in the log, that says nothing.
                 let expired = Expired { from: self.asked, to: None };
                 let expired = start.expired.unwrap_or(expired);
@@ -395,14 +384,8 @@ impl Replayer {
         wanted.retain(|event| event.id > self.after);
         match &mut self.search {
             Some(search) => {
-                let is_granted = |event: &Event| match search.granted_number {
-                    Some(granted) => event.offset <= granted,
-                    None => event.id <= search.granted,
-                };
-                wanted.retain(|event| event.id > search.reached && is_granted(event));
-                wanted.iter().for_each(|event| search.note(event.id));
-                search.reached =
-                    events.last().map_or(search.reached, |last| last.id.max(search.reached));
+                wanted.retain(|event| search.has_granted(event));
+                search.look_through(&wanted, events.last().map(|last| last.id));
             }
             None => {
                 let matches = Matches::new(wanted, None);
@@ -449,58 +432,28 @@ impl Replayer {
         }
     }
 
-    /// Looks through a page for the last matching events. After the last one, the sending begins.
-    fn search_page(&mut self, core: &HubCore, group: &GroupHandle) -> Step {
-        let log = &core.log;
-        let page = log.read(self.position, PAGE_BYTES);
-        let reached = self.search.as_ref().map_or(self.after, |search| search.reached);
-        if self.must_go_back(core, &page, reached) {
-            return Step::Again;
-        }
-        self.look_back = 0;
-        let until = self.search.as_ref().map_or(0, |search| search.until);
-        for batch in page.batches.iter().filter(|batch| batch.position < until) {
-            self.search_batch(batch, group);
-        }
-        // All of that may have been evicted since the last page: then this one begins behind it.
-        let reaches = |batch: &Arc<EventBatch>| batch.position + 1 >= until;
-        if (page.is_last || page.batches.last().is_some_and(reaches))
-            && let Some(search) = self.search.take()
-        {
-            let after = search.boundary().unwrap_or(self.after);
-            self.after = in_log(core, after).unwrap_or(after);
-            self.position = first_position(log, group, log.position_after(self.after));
-            self.return_to_archive(core, search.boundary());
-        }
-        Step::Again
-    }
-
     /// What was found may begin before the log does.
     fn return_to_archive(&mut self, core: &HubCore, boundary: Option<EventId>) {
         let since = boundary.map(Since::Event).or(self.since);
-        if let Some(since) = since.filter(|_| is_before(core, self.after, core.log.complete_from()))
+        if let Some(since) = since.filter(|_| is_before(core, self.after, self.complete_from(core)))
         {
             self.open_archive(core, since);
         }
     }
-
-    fn search_batch(&mut self, batch: &EventBatch, group: &FilterGroup) {
-        let events = group.select_old(&mut self.follow, &batch.events);
-        self.position = batch.position + 1;
-        if let Some(search) = &mut self.search {
-            let wanted = events.iter().map(|event| event.id).filter(|id| *id > search.reached);
-            let wanted: Vec<_> = wanted.collect();
-            wanted.into_iter().for_each(|id| search.note(id));
-            search.reached = search.reached.max(batch.last_id());
-        }
-    }
 }
 
-/// Up to what number of the stream an event is old. The hub may have read further than its log tells, which had not all of it.
-fn granted_number(core: &HubCore) -> Option<u64> {
-    let last = number(core, core.log.last_id())?;
-    let mark = core.broker()?.mark().and_then(|mark| number(core, mark));
-    Some(mark.map_or(last, |mark| mark.max(last)))
+fn complete_from(core: &HubCore, covered_since: Option<EventId>) -> EventId {
+    let complete_from = core.log.complete_from();
+    covered_since.map_or(complete_from, |covered| covered.max(complete_from))
+}
+
+/// Where a replay begins by a log that has all that is wanted from this place on only.
+fn started(start: Start, covered_since: Option<EventId>) -> Start {
+    let Some(covered) = covered_since.filter(|covered| *covered > start.after) else {
+        return start;
+    };
+    let from = start.expired.map_or(Some(start.after), |expired| expired.from);
+    Start { after: covered, expired: Some(Expired { from, to: Some(covered) }), ..start }
 }
 
 /// The id after which something is wanted.
@@ -529,20 +482,6 @@ pub(crate) fn tell_expired(
     core.counters.replays_expired.add(1);
 }
 
-impl Search {
-    fn note(&mut self, id: EventId) {
-        if self.found.len() > self.last {
-            self.found.pop_front();
-        }
-        self.found.push_back(id);
-    }
-
-    /// The event before the wanted ones, if there are more than are wanted.
-    fn boundary(&self) -> Option<EventId> {
-        if self.found.len() > self.last { self.found.front().copied() } else { None }
-    }
-}
-
 /// Where to begin reading. To know what to follow, what came before the start must be looked at too.
 fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
     match group.filter().follow() {
@@ -552,5 +491,6 @@ fn first_position(log: &EventLog, group: &FilterGroup, start: u64) -> u64 {
 }
 
 mod resume;
+mod search;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::demand::Wanted;
+use crate::event::EventId;
 use crate::event_log::Expired;
 use crate::filter_group::{Delivery, GroupHandle};
 use crate::hub_core::{CreditNote, HubCore, SubscriberCount};
@@ -29,6 +30,9 @@ use crate::transport::{Archive, Fetched};
 pub(crate) enum SubscriberMessage {
     /// Queues what the filter wants of a batch, or counts it as missed. Never waits for the client.
     Deliver { delivery: Arc<Delivery>, credit: Arc<CreditNote> },
+    /// All that is wanted comes into the log from now on; it has all of it from this place on, if that is later than its beginning. A
+    /// replay that has waited for that begins.
+    Covered(Option<EventId>),
     /// Queues the next page of a replay, and joins the live events after the last.
     Replay,
     /// Goes on with a replay by what was fetched for it.
@@ -91,7 +95,7 @@ pub(crate) struct SubscriberArguments {
     pub(crate) core: Arc<HubCore>,
     pub(crate) group: GroupHandle,
     /// What it wants of a stream of which this hub reads no more than somebody wants.
-    pub(crate) wanted: Option<Wanted>,
+    pub(crate) wanted: Option<Arc<Wanted>>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) replay: Option<Replay>,
     pub(crate) max_rate: Option<MaxRate>,
@@ -102,7 +106,9 @@ pub(crate) struct SubscriberState {
     core: Arc<HubCore>,
     group: GroupHandle,
     outbox: Arc<Outbox>,
-    /// Until the replay is over.
+    /// Until the replay begins.
+    replay: Option<Replay>,
+    /// Until it is over.
     replayer: Option<Replayer>,
     /// When a replay goes on that waits for something else than its client.
     timer: Option<Timer>,
@@ -110,7 +116,7 @@ pub(crate) struct SubscriberState {
     rate_limit: Option<RateLimit>,
     /// Why the stream ends once the replay is over.
     closing: Option<ByeReason>,
-    _wanted: Option<Wanted>,
+    wanted: Option<Arc<Wanted>>,
     _count: SubscriberCount,
 }
 
@@ -130,11 +136,8 @@ impl Actor for Subscriber {
         myself: ActorRef<Self::Msg>,
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let state = SubscriberState::new(arguments);
-        match &state.replayer {
-            None => state.join_live(&myself),
-            Some(_) => myself.cast(SubscriberMessage::Replay)?,
-        }
+        let mut state = SubscriberState::new(arguments);
+        state.begin(&myself)?;
         Ok(state)
     }
 
@@ -153,6 +156,7 @@ impl Actor for Subscriber {
                     Delivered::Stalled => state.cut(),
                 }
             }
+            SubscriberMessage::Covered(since) => state.begin_replay(&myself, since)?,
             SubscriberMessage::Replay => {
                 let step = state.replay(&myself);
                 state.go_on(&myself, step).await?;
@@ -176,8 +180,7 @@ impl Actor for Subscriber {
 impl SubscriberState {
     fn new(arguments: SubscriberArguments) -> Self {
         let SubscriberArguments { id, core, group, wanted, outbox, replay, max_rate } = arguments;
-        let replayer = replay.map(|replay| Replayer::new(&core, &group, &outbox, replay));
-        outbox.set_replaying(replayer.is_some());
+        outbox.set_replaying(replay.is_some());
         let count = SubscriberCount::take(&core);
         let rate_limit = max_rate.map(RateLimit::new);
         Self {
@@ -185,13 +188,43 @@ impl SubscriberState {
             core,
             group,
             outbox,
-            replayer,
+            replay,
+            replayer: None,
             timer: None,
             rate_limit,
             closing: None,
-            _wanted: wanted,
+            wanted,
             _count: count,
         }
+    }
+
+    /// Joins the live events, or sees to it that a replay begins.
+    fn begin(&mut self, myself: &ActorRef<SubscriberMessage>) -> Result<(), ActorProcessingErr> {
+        match (&self.replay, &self.wanted) {
+            (None, _) => self.join_live(myself),
+            (Some(_), None) => self.begin_replay(myself, None)?,
+            (Some(_), Some(wanted)) => {
+                let (core, wanted) = (Arc::clone(&self.core), Arc::clone(wanted));
+                self.timer = Some(Timer::when(myself, async move {
+                    SubscriberMessage::Covered(core.covered(&wanted).await)
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_replay(
+        &mut self,
+        myself: &ActorRef<SubscriberMessage>,
+        covered_since: Option<EventId>,
+    ) -> Result<(), ActorProcessingErr> {
+        // It may have been ended meanwhile.
+        if let Some(replay) = self.replay.take() {
+            let (core, group, outbox) = (&self.core, &self.group, &self.outbox);
+            self.replayer = Some(Replayer::new(core, group, outbox, replay, covered_since));
+            myself.cast(SubscriberMessage::Replay)?;
+        }
+        Ok(())
     }
 
     /// Sees to it that a replay goes on.
@@ -308,7 +341,7 @@ impl SubscriberState {
     }
 
     fn end_replay(&mut self) {
-        (self.replayer, self.timer) = (None, None);
+        (self.replay, self.replayer, self.timer) = (None, None, None);
     }
 
     fn bye(&self, reason: ByeReason) -> Bye {

@@ -10,6 +10,7 @@ use futures_util::Stream;
 use ractor::ActorRef;
 
 use crate::config::HubConfig;
+use crate::demand::Wanted;
 use crate::event::{Event, EventId};
 use crate::metric_store::Sample;
 use crate::metrics_slot::{MetricsSlot, Taken};
@@ -27,6 +28,8 @@ pub struct Subscription {
     outbox: Arc<Outbox>,
     subscriber: ActorRef<SubscriberMessage>,
     opening: Opening,
+    /// Until it is granted.
+    wanted: Option<Arc<Wanted>>,
 }
 
 /// What a [`Subscription`] has to say.
@@ -50,10 +53,16 @@ impl Subscription {
         outbox: Arc<Outbox>,
         subscriber: ActorRef<SubscriberMessage>,
         mark: Option<EventId>,
+        wanted: Option<Arc<Wanted>>,
         config: &HubConfig,
     ) -> Self {
         let opening = Opening { mark, ..Opening::new(config).with_ping() };
-        Self { outbox, subscriber, opening }
+        Self { outbox, subscriber, opening, wanted }
+    }
+
+    /// What has to be covered before it is granted.
+    pub(crate) fn take_wanted(&mut self) -> Option<Arc<Wanted>> {
+        self.wanted.take()
     }
 
     /// The next events, or what became of them; `None` after the last.

@@ -22,7 +22,7 @@ fn a_search_ends_though_all_that_it_looks_through_is_evicted() {
     let query = TraceQuery::parse("type=a&replay=10", None).unwrap();
     let group = core.groups.join(query.filter);
     let outbox = Outbox::new(&core.config, Arc::clone(&core.counters));
-    let mut replayer = Replayer::new(&core, &group, &outbox, query.replay.unwrap());
+    let mut replayer = Replayer::new(&core, &group, &outbox, query.replay.unwrap(), None);
     let mut step = || replayer.step(&core, &group, &outbox, |_, _| {});
     assert!(matches!(step(), Step::Again));
     fill();

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::pending;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -77,7 +76,7 @@ pub struct NatsConfig {
     pub stream: String,
     /// The services (`service.name`) whose telemetry this hub reads; all, if none is named. What it accepts goes to the stream in any case.
     pub services: Vec<String>,
-    /// Whether the hub reads, of all these, no more events than those who watch may want.
+    /// Whether this hub reads no more services' events than those who watch can want. Counts only where no `services` are named.
     pub narrow: bool,
     /// By what the hub is known to the servers, if not by what stands in their addresses.
     pub identity: Identity,
@@ -278,14 +277,6 @@ impl Link {
 
     fn narrowed_to(&self) -> Option<usize> {
         self.demand.as_ref()?.covered().count()
-    }
-
-    /// Resolves when those who watch want something else, if that matters.
-    async fn demand_changed(&self) {
-        match &self.demand {
-            Some(demand) => demand.changed.notified().await,
-            None => pending().await,
-        }
     }
 
     /// An id that no event has, after which comes all that is not in the log yet.
@@ -501,6 +492,22 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+
+    #[test]
+    fn a_hub_reads_all_unless_it_is_told_otherwise() {
+        let reads = |config| Link::new(config, 0).subjects();
+        assert!(reads(NatsConfig::default()).are_all());
+        let narrow = NatsConfig { narrow: true, ..NatsConfig::default() };
+        let services = vec!["shop".to_owned()];
+        assert!(reads(narrow.clone()).are_all());
+        assert!(
+            !reads(NatsConfig { services: services.clone(), ..NatsConfig::default() }).are_all()
+        );
+        let demand = |config| Link::new(config, 0).demand.is_some();
+        assert!(demand(narrow.clone()) && !demand(NatsConfig::default()));
+        // Who says which services are read has said it.
+        assert!(!demand(NatsConfig { services, ..narrow }));
+    }
 
     #[test]
     fn what_another_hub_has_read_has_a_number_here_and_has_not_been_read() {

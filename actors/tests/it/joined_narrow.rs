@@ -1,22 +1,26 @@
 //! Hubs that read no more of the stream than those who watch may want, joined by a real NATS server.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use telemetry_hub_actors::{
-    HubConfig, HubHandle, Measurement, MetricsQuery, NewEvent, Storage, Subscription, TraceQuery,
+    Fault, HubConfig, HubHandle, Measurement, MetricsQuery, NewEvent, Storage, Subscription,
+    TraceQuery,
 };
+use tokio::sync::oneshot;
 
 use crate::harness::{
-    Said, eventually, flat, ids, numbered, numbers, patiently, read_replay, read_until, resume,
-    subscribe,
+    Said, eventually, flat, ids, numbered, numbers, patiently, read_replay, resume, subscribe,
 };
-use crate::nats_server::{Server, join};
+use crate::nats_server::{self, Server};
 
 /// How many services there are. Each event is of the next one.
 const SERVICES: u64 = 20;
+
+/// How many events are published at once, a message each.
+const SOME: u64 = 5;
 
 fn of_service(number: u64) -> NewEvent {
     numbered(number).with("service.name", format!("s{}", number % SERVICES))
@@ -24,14 +28,20 @@ fn of_service(number: u64) -> NewEvent {
 
 /// What a client asks for that wants this service alone.
 fn wanting(service: u64) -> String {
-    format!("follow=none&where=data%5B%22service.name%22%5D%20%3D%3D%20%22s{service}%22")
+    wanting_all(service..service + 1)
+}
+
+fn wanting_all(services: Range<u64>) -> String {
+    let services: Vec<_> = services.map(|service| format!("%22s{service}%22")).collect();
+    let services = services.join(",");
+    format!("follow=none&where=data%5B%22service.name%22%5D%20in%20%5B{services}%5D")
 }
 
 async fn narrow_hub(server: &Server) -> HubHandle {
     let mut nats = server.nats("narrow");
     nats.narrow = true;
     let hub = HubHandle::start_joined(HubConfig::default(), nats).await.unwrap();
-    join(&hub).await;
+    nats_server::join(&hub).await;
     hub
 }
 
@@ -39,13 +49,13 @@ async fn is_narrowed_to(hub: &HubHandle, services: Option<usize>) {
     eventually(|| hub.narrowed_to(), |narrowed| *narrowed == services).await;
 }
 
-/// Publishes one event after the other, and tells which is the last that is in the stream.
+/// Publishes some events after the others, and tells which is the last that is in the stream.
 async fn publish(hub: HubHandle, last: Arc<AtomicU64>) {
-    for number in 1.. {
-        if hub.ingest(vec![of_service(number)]).await.is_err() {
+    for first in (1..).step_by(SOME as usize) {
+        if hub.ingest((first..first + SOME).map(of_service).collect()).await.is_err() {
             return;
         }
-        last.store(number, Ordering::SeqCst);
+        last.store(first + SOME - 1, Ordering::SeqCst);
         tokio::task::yield_now().await;
     }
 }
@@ -61,19 +71,56 @@ async fn read_past(subscription: &mut Subscription, last: u64) -> Vec<u64> {
     seen
 }
 
+/// All that comes, up to the event of this number or more, once that is known.
+async fn read_until_told(
+    subscription: &mut Subscription,
+    mut last: oneshot::Receiver<u64>,
+) -> Vec<u64> {
+    let mut seen = read_past(subscription, 1).await;
+    loop {
+        let next = seen[seen.len() - 1] + 1;
+        if let Ok(last) = last.try_recv() {
+            seen.extend(read_past(subscription, last.max(next)).await);
+            return seen;
+        }
+        seen.extend(read_past(subscription, next).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nats-server: tests/cluster/install"]
 async fn whoever_comes_misses_nothing_that_comes_after_it() {
+    misses_nothing(async |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn whoever_comes_misses_nothing_though_what_reads_the_stream_is_killed_again_and_again() {
+    misses_nothing(async |hub: &HubHandle| {
+        for restarts in 1..=8 {
+            hub.inject(Fault::KillTransport).await;
+            eventually(|| hub.stats().transport_restarts, |seen| *seen == restarts).await;
+            nats_server::join(hub).await;
+        }
+    })
+    .await;
+}
+
+/// While services are asked for that nobody has asked for, and this is done to the hub.
+async fn misses_nothing(meanwhile: impl AsyncFnOnce(&HubHandle)) {
     let server = Server::started();
     let all = server.joined("all").await;
     let narrow = narrow_hub(&server).await;
     let last = Arc::new(AtomicU64::new(0));
     let publishing = tokio::spawn(publish(all.clone(), Arc::clone(&last)));
-    let mut first = subscribe(&narrow, &wanting(0)).await;
-    is_narrowed_to(&narrow, Some(1)).await;
+    // Half of all: of these there is always something on its way.
+    let mut first = subscribe(&narrow, &wanting_all(0..10)).await;
+    is_narrowed_to(&narrow, Some(10)).await;
+    let (stop, stopped) = oneshot::channel::<u64>();
+    let reading = tokio::spawn(async move { read_until_told(&mut first, stopped).await });
 
     // Each asks for a service that nobody has asked for, while events of it come; every other one also for what was.
-    let watching = (1..SERVICES).map(async |service| {
+    let watching = (10..SERVICES).map(async |service| {
         let since = if service % 2 == 0 { "&since=1h" } else { "" };
         let before = last.load(Ordering::SeqCst);
         let mut subscription = subscribe(&narrow, &format!("{}{since}", wanting(service))).await;
@@ -88,13 +135,14 @@ async fn whoever_comes_misses_nothing_that_comes_after_it() {
         assert_eq!(is_from_the_beginning, !since.is_empty(), "{from} of {before}");
         subscription
     });
-    let subscriptions = patiently(join_all(watching)).await;
+    let (subscriptions, ()) = patiently(join(join_all(watching), meanwhile(&narrow))).await;
     is_narrowed_to(&narrow, Some(SERVICES as usize)).await;
     drop(subscriptions);
-    is_narrowed_to(&narrow, Some(1)).await;
-    let until = last.load(Ordering::SeqCst).next_multiple_of(SERVICES) + SERVICES;
-    let seen = read_past(&mut first, until).await;
-    assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + SERVICES), "{seen:?}");
+    is_narrowed_to(&narrow, Some(10)).await;
+    stop.send(last.load(Ordering::SeqCst) + SERVICES).unwrap();
+    let seen = patiently(reading).await.unwrap();
+    let expected = (seen[0]..).filter(|number| number % SERVICES < 10).take(seen.len());
+    assert_eq!(seen, expected.collect::<Vec<_>>());
     publishing.abort();
 }
 
@@ -104,7 +152,7 @@ async fn what_was_not_read_is_found_in_the_stream() {
     let server = Server::started();
     let all = server.joined("all").await;
     let narrow = narrow_hub(&server).await;
-    let ingest = async |numbers: std::ops::Range<u64>| {
+    let ingest = async |numbers: Range<u64>| {
         patiently(all.ingest(numbers.map(of_service).collect())).await.unwrap();
     };
     ingest(1..101).await;
@@ -149,7 +197,7 @@ async fn whoever_comes_while_the_stream_is_away_gets_all_when_it_is_back() {
     let mut nats = server.nats("all");
     nats.storage = Storage::File;
     let all = HubHandle::start_joined(HubConfig::default(), nats).await.unwrap();
-    join(&all).await;
+    nats_server::join(&all).await;
     let narrow = narrow_hub(&server).await;
     let _watching = subscribe(&narrow, &wanting(1)).await;
     is_narrowed_to(&narrow, Some(1)).await;
@@ -160,7 +208,7 @@ async fn whoever_comes_while_the_stream_is_away_gets_all_when_it_is_back() {
     let mut newcomer = subscribe(&narrow, "").await;
     server.start();
     for hub in [&all, &narrow] {
-        join(hub).await;
+        nats_server::join(hub).await;
     }
     patiently(all.ingest((1..101).map(of_service).collect())).await.unwrap();
     // One message after the other, each with the events of one service.
@@ -190,19 +238,4 @@ async fn what_all_measure_is_read_in_any_case() {
     query.filter = query.filter.within(&limit);
     let _limited = patiently(narrow.subscribe(query)).await.unwrap();
     assert_eq!(narrow.narrowed_to(), Some(2));
-}
-
-/// Longer than it takes a hub to leave out what nobody wants any more.
-#[tokio::test]
-#[ignore = "needs nats-server: tests/cluster/install"]
-async fn a_hub_that_was_not_told_to_reads_all() {
-    let server = Server::started();
-    let hub = server.joined("one").await;
-    let _watching = subscribe(&hub, &wanting(1)).await;
-    eventually(|| hub.stats().subscribers, |subscribers| *subscribers == 1).await;
-    tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(6)).await;
-    assert_eq!(hub.narrowed_to(), None);
-    let mut other = subscribe(&hub, "").await;
-    patiently(hub.ingest(vec![of_service(2)])).await.unwrap();
-    assert_eq!(numbers(&read_until(&mut other, 2).await), [2]);
 }

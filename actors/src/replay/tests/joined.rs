@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use ractor::{ActorCell, ActorRef, SpawnErr};
 
+use super::search::MOST_OF_STREAM;
 use super::*;
 use crate::error::IngestError;
 use crate::event::CreatedAt;
@@ -340,14 +341,16 @@ impl Scene {
         self.core.log.renew(Expired { from: Some(self.core.log.last_id()), to: None });
     }
 
-    /// The hub reads all there is; up to this message nothing of what is done elsewhere, as nobody has wanted that.
-    fn read_narrowly(&self, until: u64) {
+    /// The hub reads all there is; up to this message nothing of what is done elsewhere, as nobody has wanted that. Returns the place from
+    /// which on the log has that, too.
+    fn read_narrowly(&self, until: u64) -> Option<EventId> {
         let (read, _) = *lock(&self.stream.read);
         self.read_up_to(until.max(read), |message| {
             message.retain(|event| event.content().kind.as_deref() != Some(ELSEWHERE));
         });
-        self.core.widen_log();
+        let mark = self.core.broker().unwrap().mark();
         self.read();
+        mark
     }
 
     /// The hub reads all there is.
@@ -400,11 +403,22 @@ impl Scene {
     }
 
     /// What a client with this query is sent, with `between` before each step.
-    fn replay(&self, query: &str, mut between: impl FnMut()) -> Replayed {
+    fn replay(&self, query: &str, between: impl FnMut()) -> Replayed {
+        self.replay_to(query, None, between)
+    }
+
+    /// To a client of which the log has all that it wants only from this place on.
+    fn replay_to(
+        &self,
+        query: &str,
+        covered_since: Option<EventId>,
+        mut between: impl FnMut(),
+    ) -> Replayed {
         let query = TraceQuery::parse(query, None).unwrap();
         let group = self.core.groups.join(query.filter);
         let outbox = Outbox::new(&self.core.config, Arc::clone(&self.core.counters));
-        let mut replayer = Replayer::new(&self.core, &group, &outbox, query.replay.unwrap());
+        let replay = query.replay.unwrap();
+        let mut replayer = Replayer::new(&self.core, &group, &outbox, replay, covered_since);
         let mut joined_at = None;
         for _ in 0..10_000 {
             between();
@@ -485,17 +499,16 @@ proptest! {
         skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, last in prop::option::of(0..20usize),
         is_whole: bool, follows: bool, is_by_mark: bool,
         ahead in (0..40u64, prop::sample::select(vec![0, 2, 5000])), other_from in 1..40u64,
-        narrow_until in prop::option::of(0..40u64),
+        narrow_until in prop::option::of(0..40u64), is_newcomer: bool,
     ) {
         let skipped = skipped.min(messages.len() as u64 - 1);
         // Where its log begins, a hub does not know of the message before.
         prop_assume!(ahead.1 == 0 || ahead.0 != skipped);
         let scene = Scene::by_a_clock(is_whole, skipped, room, ahead);
         messages.iter().for_each(|kinds| scene.publish(kinds));
-        match narrow_until {
-            Some(until) => scene.read_narrowly(until.min(messages.len() as u64)),
-            None => scene.read(),
-        }
+        let until = narrow_until.map_or(0, |until| until.min(messages.len() as u64));
+        // Who follows, wants all; else the log has had all that it wants, or that may be so.
+        let covered_since = scene.read_narrowly(until).filter(|_| follows || is_newcomer);
         // While a server's clock is ahead, the last so many are some more or fewer.
         let last = last.filter(|_| ahead.1 == 0);
         // By an id of another hub, which has begun to read elsewhere.
@@ -507,7 +520,8 @@ proptest! {
         let follow = if follows { "" } else { "&follow=none" };
         let last_query = last.map_or(String::new(), |last| format!("&replay={last}"));
         let mut later = later.iter();
-        let replayed = scene.replay(&format!("type=a&since={since}{last_query}{follow}"), || {
+        let query = format!("type=a&since={since}{last_query}{follow}");
+        let replayed = scene.replay_to(&query, covered_since, || {
             if let Some(kinds) = later.next() {
                 scene.publish(kinds);
                 scene.read();
@@ -545,7 +559,7 @@ proptest! {
     fn who_comes_back_to_a_stream_that_was_set_back_gets_what_it_has_and_is_told_of_the_rest(
         messages in prop::collection::vec(message(), 1..40), to: prop::sample::Index,
         again in prop::collection::vec(message(), 0..40), later in prop::collection::vec(message(), 0..10),
-        skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, is_whole: bool, is_by_mark: bool,
+        narrow_until in prop::option::of(0..40u64), is_newcomer: bool, skipped in 0..40u64, room in 1..30usize, at: prop::sample::Index, is_whole: bool, is_by_mark: bool,
         follows: bool, last in prop::option::of(0..20usize),
     ) {
         let scene = Scene::new(is_whole, skipped.min(messages.len() as u64 - 1), room);
@@ -554,7 +568,8 @@ proptest! {
         let mut ever = scene.all();
         scene.set_back(to.index(messages.len()) as u64);
         again.iter().for_each(|kinds| scene.publish(kinds));
-        scene.read();
+        let until = narrow_until.map_or(0, |until| until.min(scene.stream.last_sequence()));
+        let covered_since = scene.read_narrowly(until).filter(|_| narrow_until.is_some() && (follows || is_newcomer));
         ever.extend(scene.all());
         prop_assume!(!ever.is_empty());
         let id = at.get(&ever).id;
@@ -564,7 +579,8 @@ proptest! {
         let (evictions, mut later) = (later.len(), later.iter());
         let follow = if follows { "" } else { "&follow=none" };
         let last_query = last.map_or(String::new(), |last| format!("&replay={last}"));
-        let replayed = scene.replay(&format!("type=a&since={since}{last_query}{follow}"), || {
+        let query = format!("type=a&since={since}{last_query}{follow}");
+        let replayed = scene.replay_to(&query, covered_since, || {
             if let Some(kinds) = later.next() {
                 scene.publish(kinds);
                 scene.read();
@@ -581,8 +597,9 @@ proptest! {
         prop_assert!(replayed.ids.is_sorted_by(|a, b| a < b), "{:?}", replayed.ids);
         prop_assert!(replayed.ids.iter().all(|id| *id > since));
         prop_assert!(last.is_some() || missing(&all).is_empty(), "{:?}", missing(&all));
-        // What neither the stream nor the log has any trace of, nobody can tell.
-        let has_trace = scene.core.log.complete_from() < scene.core.log.renewed_after().unwrap();
+        // What neither the stream nor the log has any trace of, nobody can tell. Nor of what it was not to have.
+        let complete_from = complete_from(&scene.core, covered_since);
+        let has_trace = complete_from < scene.core.log.renewed_after().unwrap();
         prop_assert!(last.is_some() || missing(&ever).is_empty() || replayed.gaps > 0 || !has_trace);
         // Each time that the log lets go what the stream has not got any more, that is one.
         prop_assert!(replayed.gaps < 4 + evictions, "{}", replayed.gaps);
@@ -642,13 +659,57 @@ fn the_last_ones_are_found_also_of_the_time_in_which_the_log_had_not_all() {
     let scene = Scene::new(true, 0, 100);
     let elsewhere = [(ELSEWHERE, None)];
     (0..10).for_each(|_| [&[A], &elsewhere].iter().for_each(|kinds| scene.publish(*kinds)));
-    scene.read_narrowly(12);
+    let covered_since = scene.read_narrowly(12);
     let all: Vec<_> = scene.all().into_iter().skip(1).step_by(2).collect();
     for last in [2, 7, 100] {
-        let replayed = scene.replay(&format!("type={ELSEWHERE}&replay={last}"), || {});
+        let query = format!("type={ELSEWHERE}&replay={last}");
+        let replayed = scene.replay_to(&query, covered_since, || {});
         let expected = ids(&all[all.len().saturating_sub(last)..]);
         assert_eq!((replayed.gaps, replayed.ids), (0, expected), "{last}");
     }
+}
+
+#[test]
+fn nobody_waits_for_what_the_stream_has_lost() {
+    for (messages, to, room) in [(1, 0, 100), (5, 1, 100), (5, 1, 1)] {
+        let scene = Scene::new(true, 0, room);
+        (0..messages).for_each(|_| scene.publish(&[A]));
+        scene.read();
+        let since = scene.stream.mark_after(scene.all().last().unwrap().id);
+        scene.set_back(to);
+        for query in ["", "&replay=0", "&replay=3", "&type=a", "&type=a&replay=3"] {
+            let replayed = scene.replay(&format!("since={since}{query}"), || {});
+            assert!(replayed.ids.is_empty() && replayed.gaps < 2, "{messages} {to} {room} {query}");
+        }
+    }
+}
+
+#[test]
+fn what_a_client_wanted_throughout_it_is_sent_from_the_log_though_the_stream_has_lost_it() {
+    let scene = Scene::new(true, 0, 100);
+    let elsewhere = [(ELSEWHERE, None)];
+    (0..10).for_each(|_| [&[A], &elsewhere].iter().for_each(|kinds| scene.publish(*kinds)));
+    let covered_since = scene.read_narrowly(20);
+    *lock(&scene.stream.first) = 15;
+    let all = scene.all();
+    for query in ["type=a&follow=none&replay=9".to_owned(), format!("type=a&since={}", all[0].id)] {
+        let replayed = scene.replay(&query, || {});
+        assert_eq!((replayed.gaps, replayed.ids.len()), (0, 9), "{query}");
+    }
+    let query = format!("since={}", all[0].id);
+    assert_eq!(scene.replay_to(&query, covered_since, || {}).gaps, 1);
+}
+
+#[test]
+fn the_last_ones_are_as_many_also_when_the_log_has_none_of_the_stream_since_it_was_set_back() {
+    let scene = Scene::new(true, 0, 100);
+    (0..3).for_each(|_| scene.publish(&[A]));
+    scene.read();
+    scene.set_back(2);
+    (0..20).for_each(|_| scene.publish(&[(ELSEWHERE, None)]));
+    let covered_since = scene.read_narrowly(22);
+    let replayed = scene.replay_to(&format!("type={ELSEWHERE}&replay=5"), covered_since, || {});
+    assert_eq!(replayed.ids, ids(&scene.all()[17..]));
 }
 
 #[test]

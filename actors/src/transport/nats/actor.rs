@@ -78,6 +78,7 @@ impl Actor for NatsTransport {
             tracing::debug!(reason, "the stream is looked for again");
             if state.core.ingest_room.is_closed() {
                 // The hub ends: nothing is read any more.
+                state.feed = None;
                 return Ok(());
             }
             // What was being read may be found again at once: only if not, it is told.

@@ -7,6 +7,8 @@
 //! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: that something may be gone shows
 //! in the first number that the stream still has. It is asked for when a consumer is opened, and while this hub lags behind.
 //!
+//! A hub that narrows changes its subjects while it reads ([`narrowing`]).
+//!
 //! A server whose disk is full stands still, and says that there is nothing more: while nothing comes, the stream's leader is asked how far
 //! the stream has come.
 
@@ -26,11 +28,14 @@ use super::place::Place;
 use super::session::Session;
 use super::subject::{self, Carries, Subjects};
 use super::{Link, Progress, measurements, wire};
-use crate::demand::{Demand, Reading, Wish};
 use crate::event::{Content, NewEvent};
 use crate::event_log::{Arrival, Expired};
 use crate::hub_core::HubCore;
 use crate::tick::Tick;
+
+mod narrowing;
+
+use narrowing::Narrowing;
 
 /// How often the server says that it is there, if it has nothing else to say. It is missed after twice as long.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -51,9 +56,6 @@ const TURN: usize = 256;
 /// How long a turn waits for a message.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// After how long without anybody who wants it something is not read any more.
-const NARROWS_AFTER: Duration = Duration::from_secs(5);
-
 /// How long the stream may be ahead of what comes before another consumer is tried.
 const BEHIND_FOR: Duration = Duration::from_secs(3);
 
@@ -62,9 +64,7 @@ pub(super) struct Feed {
     link: Arc<Link>,
     session: Session,
     subjects: Subjects,
-    /// Since when it has read more than anybody wants.
-    less_since: Option<Instant>,
-    _reading: Option<Reading>,
+    narrowing: Narrowing,
     messages: pull::Stream,
     /// The first message that was asked for.
     start: u64,
@@ -101,7 +101,7 @@ impl Feed {
         if is_set_back {
             link.set_back_acknowledged(session.ids, info.state.last_sequence);
         }
-        let reading = link.demand.as_ref().map(|demand| demand.begin(|| core.widen_log()));
+        let reading = link.demand.as_ref().map(|demand| demand.begin(|| link.mark()));
         let subjects = link.subjects();
         let start = match ids {
             Some(_) if goes_on => sequence + 1,
@@ -117,8 +117,7 @@ impl Feed {
             link: Arc::clone(link),
             session: session.clone(),
             subjects,
-            less_since: None,
-            _reading: reading,
+            narrowing: Narrowing::new(reading),
             messages,
             start,
             consumer_sequence: 1,
@@ -160,45 +159,14 @@ impl Feed {
         self.expected.unwrap_or(self.start).saturating_sub(1)
     }
 
-    /// Reads what is wanted by now, and no more: more at once, less after a while.
-    pub(super) async fn keep_to_demand(&mut self, core: &HubCore) -> Result<(), Reason> {
-        let link = Arc::clone(&self.link);
-        let Some(demand) = &link.demand else { return Ok(()) };
-        match demand.wish() {
-            Wish::Same => self.less_since = None,
-            Wish::Less => {
-                let since = *self.less_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= NARROWS_AFTER {
-                    self.change_subjects(core, demand).await?;
-                }
-            }
-            Wish::More => self.change_subjects(core, demand).await?,
-        }
-        Ok(())
-    }
-
-    /// Goes on with what is wanted now, by another consumer. What has come by now that nobody wanted is not to come as news.
-    async fn change_subjects(&mut self, core: &HubCore, demand: &Demand) -> Result<(), Reason> {
-        let state = self.session.state().await?;
-        self.first = state.first_sequence;
-        if self.session.last_sequence(&self.subjects).await? <= self.read_through() {
-            self.note_nothing_more(core, &state)?;
-        }
-        demand.cover(|| core.widen_log());
-        (self.subjects, self.less_since) = (self.link.subjects(), None);
-        self.start = self.expected.unwrap_or(self.start);
-        self.messages = messages(&self.session, &self.subjects, self.start).await?;
-        self.consumer_sequence = 1;
-        Ok(())
-    }
-
     /// Puts some messages into the log, if there are any within a moment.
     pub(super) async fn turn(&mut self, core: &HubCore) -> Result<(), Reason> {
         let link = Arc::clone(&self.link);
+        let due = self.narrowing.change_is_due(&link);
         let first = tokio::select! {
             message = timeout(WAIT, self.messages.next()) => message,
             () = link.wake.notified() => return link.check_connected(),
-            () = link.demand_changed() => return Ok(()),
+            () = due => return Ok(()),
         };
         let Ok(first) = first else {
             return self.look(core).await;

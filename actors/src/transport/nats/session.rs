@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RawMessageErrorKind, State};
+use futures_util::future::try_join_all;
 
 use super::connection::{Reason, time_of, told};
 use super::place::StreamIds;
@@ -33,15 +34,16 @@ impl Session {
     pub(super) async fn last_sequence(&self, subjects: &Subjects) -> Result<u64, Reason> {
         let stream = self.context.get_stream_no_info(&*self.stream).await;
         let stream = stream.map_err(|error| told("the stream cannot be reached", &error))?;
-        let mut last = 0;
-        for subject in subjects.patterns() {
+        let stream = &stream;
+        let last_of = subjects.patterns().iter().map(async |subject| {
             match stream.get_last_raw_message_by_subject(subject).await {
-                Ok(message) => last = message.sequence.max(last),
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
-                Err(error) => return Err(told("the stream cannot be read", &error)),
+                Ok(message) => Ok(message.sequence),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+                Err(error) => Err(told("the stream cannot be read", &error)),
             }
-        }
-        Ok(last)
+        });
+        let last_of = try_join_all(last_of).await?;
+        Ok(last_of.into_iter().max().unwrap_or(0))
     }
 
     /// Whether the message of this number came after this tick, and so is another than the one that had it then.

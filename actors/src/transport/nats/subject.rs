@@ -159,6 +159,13 @@ mod tests {
             ["t.log.a%2Eb", "t.log.shop", "t.span.a%2Eb", "t.span.shop", "t.metric.*"]
         );
         assert!(!of_events.are_all() && Subjects::of_events("t", &Services::All).are_all());
+        // Whoever adds a signal adds it there.
+        let token = |signal| match signal {
+            Signal::Log => EVENTS[0],
+            Signal::Span => EVENTS[1],
+        };
+        assert_eq!([Signal::Log, Signal::Span].map(token), EVENTS);
+        assert_eq!([Signal::Log, Signal::Span].map(Signal::as_str), EVENTS);
         let span = NewEvent { signal: Signal::Span, ..NewEvent::new("a") };
         assert_eq!(of("t.u", &span), "t.u.span._");
     }
