@@ -52,6 +52,10 @@ impl Demand {
         lock(&self.state).covered.clone()
     }
 
+    pub(crate) fn wanted(&self) -> Services {
+        lock(&self.state).wanted()
+    }
+
     pub(crate) fn wish(&self) -> Wish {
         lock(&self.state).wish()
     }

@@ -36,7 +36,7 @@ use crate::transport::nats::{Link, NatsBroker, NatsConfig};
 use crate::transport::{Transport, TransportState};
 
 /// How long a newcomer waits until what it wants of the other hubs' events is read.
-const COVERED_WITHIN: Duration = Duration::from_secs(10);
+const GRANTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running hub.
 #[derive(Debug, Clone)]
@@ -143,11 +143,8 @@ impl HubHandle {
     pub async fn subscribe(&self, query: TraceQuery) -> Result<Subscription, SubscribeError> {
         let subscription = self.call(|reply| HubMessage::Subscribe(query, reply)).await;
         let mut subscription = subscription.unwrap_or(Err(SubscribeError::ShuttingDown))?;
-        if let Some(wanted) = subscription.take_wanted() {
-            let covered = timeout(COVERED_WITHIN, self.core.covered(&wanted)).await;
-            covered.map_err(|_| SubscribeError::NotCovered)?;
-        }
-        Ok(subscription)
+        let granted = timeout(GRANTED_WITHIN, subscription.granted()).await;
+        granted.map(|()| subscription).map_err(|_| SubscribeError::NotCovered)
     }
 
     /// A subscription to metrics.

@@ -216,12 +216,12 @@ impl HubState {
             None => self.core.mark(&query.filter),
             Some(_) => None,
         };
-        let wanted = self.core.want(&query.filter);
+        let (wanted, granted) = self.core.want(&query.filter).unzip();
         let arguments = SubscriberArguments {
             id,
             core: Arc::clone(&self.core),
             group: self.core.groups.join(query.filter),
-            wanted: wanted.clone(),
+            wanted,
             outbox: Arc::clone(&outbox),
             replay: query.replay,
             max_rate: query.max_rate,
@@ -231,7 +231,7 @@ impl HubState {
         let child = Child::Traces(subscriber.clone(), Arc::clone(&outbox));
         self.register(id, child, query.client, filter);
         self.core.streams.add(&outbox, &subscriber, expires);
-        Ok(Subscription::new(outbox, subscriber, mark, wanted, &self.core.config))
+        Ok(Subscription::new(outbox, subscriber, mark, granted, &self.core.config))
     }
 
     async fn subscribe_metrics(

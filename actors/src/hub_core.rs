@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 use tokio::time::Instant;
 
 pub(crate) use self::audience::{Audience, SubscriberCount};
@@ -34,6 +34,7 @@ use crate::measurement::{Measurement, MeasurementError};
 use crate::metric_store::{MetricStore, names_only_a_hub};
 use crate::process::ProcessProbe;
 use crate::stats::{HubCounters, HubStats};
+use crate::subscriber::Wanting;
 use crate::sweeper::Streams;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::transport::{Broker, Transport};
@@ -130,10 +131,13 @@ impl HubCore {
         }
     }
 
-    /// A wish for what may pass this filter, of a stream of which this hub reads no more than is wished for.
-    pub(crate) fn want(&self, filter: &Filter) -> Option<Arc<Wanted>> {
+    /// A wish for what may pass this filter, of a stream of which this hub reads no more than is wished for, and what ends when it is
+    /// granted.
+    pub(crate) fn want(&self, filter: &Filter) -> Option<(Wanting, oneshot::Receiver<()>)> {
         let demand = self.broker()?.demand()?;
-        Some(Arc::new(Wanted::new(demand, filter.services())))
+        let (grant, granted) = oneshot::channel();
+        let wanted = Arc::new(Wanted::new(demand, filter.services()));
+        Some((Wanting { wanted, grant }, granted))
     }
 
     /// Resolves once the log gets that, to the place after which it has all of it, if that is later than its beginning.

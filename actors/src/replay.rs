@@ -102,11 +102,9 @@ impl Replayer {
             }
             Since::Time(_) => since,
         });
-        let start = core.log.start(since, now);
-        // The last ones are looked for as far back as the log goes, though it may not have had all of them then.
-        let is_whole = covered_since.is_none_or(|covered| covered <= start.after);
-        let since = since.or((!is_whole).then_some(Since::Event(start.after)));
-        let start = started(start, covered_since);
+        let begin = core.log.start(since, now);
+        let is_whole = is_covered(covered_since, since, begin.after);
+        let start = if is_whole { begin } else { started(begin, covered_since) };
         let mut replayer = Self {
             covered_since,
             archive: None,
@@ -127,11 +125,13 @@ impl Replayer {
             replayed: 0,
         };
         match (start.expired, since) {
+            // Of those that the log has, it may not have all.
+            (_, None) if !is_whole => {
+                replayer.look_back_from(begin.after);
+                replayer.open_archive_of_last(core);
+            }
             (expired, Some(since)) if replayer.begins_in_archive(core, expired, since) => {
-                replayer.after = first_wanted(since);
-                if let Some(search) = &mut replayer.search {
-                    search.reached = replayer.after;
-                }
+                replayer.look_back_from(first_wanted(since));
                 replayer.open_archive(core, since);
             }
             (Some(expired), _) => tell_expired(core, group, outbox, expired, replayer.asked),
@@ -157,6 +157,20 @@ impl Replayer {
     /// The event after which the log has all that is wanted.
     fn complete_from(&self, core: &HubCore) -> EventId {
         complete_from(core, self.covered_since)
+    }
+
+    /// Nothing up to there is wanted.
+    fn look_back_from(&mut self, after: EventId) {
+        self.after = after;
+        if let Some(search) = &mut self.search {
+            search.reached = after;
+        }
+    }
+
+    fn open_archive_of_last(&mut self, core: &HubCore) {
+        let bytes = core.config.replay_bytes;
+        let open = |broker: &Arc<dyn Broker>| broker.archive_of_last(bytes, self.look_back);
+        self.archive = core.broker().map(open).map(Source::Idle);
     }
 
     fn open_archive(&mut self, core: &HubCore, since: Since) {
@@ -300,15 +314,14 @@ impl Replayer {
             }
             Fetched::Foreign => {
                 let start = core.log.start(self.since, core.config.clock.now());
-                let start = started(start, self.covered_since);
+                let is_whole = is_covered(self.covered_since, self.since, start.after);
+                let start = if is_whole { start } else { started(start, self.covered_since) };
                 // Wherever it lies in the log, that says nothing.
                 let expired = Expired { from: self.asked, to: None };
                 let expired = start.expired.unwrap_or(expired);
                 tell_expired(core, group, outbox, expired, self.asked);
-                (self.after, self.since, self.look_back) = (start.after, None, 0);
-                if let Some(search) = &mut self.search {
-                    search.reached = start.after;
-                }
+                (self.since, self.look_back) = (None, 0);
+                self.look_back_from(start.after);
                 self.position = first_position(&core.log, group, start.position);
             }
             Fetched::Failed => {
@@ -434,10 +447,12 @@ impl Replayer {
 
     /// What was found may begin before the log does.
     fn return_to_archive(&mut self, core: &HubCore, boundary: Option<EventId>) {
-        let since = boundary.map(Since::Event).or(self.since);
-        if let Some(since) = since.filter(|_| is_before(core, self.after, self.complete_from(core)))
-        {
-            self.open_archive(core, since);
+        if !is_before(core, self.after, self.complete_from(core)) {
+            return;
+        }
+        match boundary.map(Since::Event).or(self.since) {
+            Some(since) => self.open_archive(core, since),
+            None => self.open_archive_of_last(core),
         }
     }
 }
@@ -447,13 +462,21 @@ fn complete_from(core: &HubCore, covered_since: Option<EventId>) -> EventId {
     covered_since.map_or(complete_from, |covered| covered.max(complete_from))
 }
 
+/// Whether the log has all that is wanted after this event, up to which it has nothing that is, or of what begins so.
+fn is_covered(covered_since: Option<EventId>, since: Option<Since>, after: EventId) -> bool {
+    let after = match since {
+        // By the client's clock it may not be time yet: all that comes is wanted.
+        Some(Since::Time(time)) => EventId::first_at(time).max(after),
+        Some(Since::Event(_) | Since::Ago(_)) | None => after,
+    };
+    covered_since.is_none_or(|covered| covered <= after)
+}
+
 /// Where a replay begins by a log that has all that is wanted from this place on only.
 fn started(start: Start, covered_since: Option<EventId>) -> Start {
-    let Some(covered) = covered_since.filter(|covered| *covered > start.after) else {
-        return start;
-    };
     let from = start.expired.map_or(Some(start.after), |expired| expired.from);
-    Start { after: covered, expired: Some(Expired { from, to: Some(covered) }), ..start }
+    let after = covered_since.unwrap_or(start.after);
+    Start { after, expired: Some(Expired { from, to: Some(after) }), ..start }
 }
 
 /// The id after which something is wanted.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::demand::Wanted;
@@ -30,8 +31,8 @@ use crate::transport::{Archive, Fetched};
 pub(crate) enum SubscriberMessage {
     /// Queues what the filter wants of a batch, or counts it as missed. Never waits for the client.
     Deliver { delivery: Arc<Delivery>, credit: Arc<CreditNote> },
-    /// All that is wanted comes into the log from now on; it has all of it from this place on, if that is later than its beginning. A
-    /// replay that has waited for that begins.
+    /// All that is wanted comes into the log from now on; it has all of it from this place on, if that is later than its beginning. The
+    /// subscription is granted, and a replay that has waited for that begins.
     Covered(Option<EventId>),
     /// Queues the next page of a replay, and joins the live events after the last.
     Replay,
@@ -95,10 +96,18 @@ pub(crate) struct SubscriberArguments {
     pub(crate) core: Arc<HubCore>,
     pub(crate) group: GroupHandle,
     /// What it wants of a stream of which this hub reads no more than somebody wants.
-    pub(crate) wanted: Option<Arc<Wanted>>,
+    pub(crate) wanted: Option<Wanting>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) replay: Option<Replay>,
     pub(crate) max_rate: Option<MaxRate>,
+}
+
+/// What a subscriber waits for before it is granted.
+#[derive(Debug)]
+pub(crate) struct Wanting {
+    pub(crate) wanted: Arc<Wanted>,
+    /// Dropped when it is granted, or has ended.
+    pub(crate) grant: oneshot::Sender<()>,
 }
 
 pub(crate) struct SubscriberState {
@@ -116,7 +125,10 @@ pub(crate) struct SubscriberState {
     rate_limit: Option<RateLimit>,
     /// Why the stream ends once the replay is over.
     closing: Option<ByeReason>,
+    /// Until it has ended.
     wanted: Option<Arc<Wanted>>,
+    /// Until it is granted.
+    grant: Option<oneshot::Sender<()>>,
     _count: SubscriberCount,
 }
 
@@ -156,7 +168,10 @@ impl Actor for Subscriber {
                     Delivered::Stalled => state.cut(),
                 }
             }
-            SubscriberMessage::Covered(since) => state.begin_replay(&myself, since)?,
+            SubscriberMessage::Covered(since) => {
+                state.begin_replay(&myself, since)?;
+                state.grant = None;
+            }
             SubscriberMessage::Replay => {
                 let step = state.replay(&myself);
                 state.go_on(&myself, step).await?;
@@ -181,6 +196,7 @@ impl SubscriberState {
     fn new(arguments: SubscriberArguments) -> Self {
         let SubscriberArguments { id, core, group, wanted, outbox, replay, max_rate } = arguments;
         outbox.set_replaying(replay.is_some());
+        let (wanted, grant) = wanted.map(|Wanting { wanted, grant }| (wanted, grant)).unzip();
         let count = SubscriberCount::take(&core);
         let rate_limit = max_rate.map(RateLimit::new);
         Self {
@@ -194,25 +210,27 @@ impl SubscriberState {
             rate_limit,
             closing: None,
             wanted,
+            grant,
             _count: count,
         }
     }
 
-    /// Joins the live events, or sees to it that a replay begins.
+    /// Joins the live events, or sees to it that a replay begins: if not all that is wanted is read, once it is.
     fn begin(&mut self, myself: &ActorRef<SubscriberMessage>) -> Result<(), ActorProcessingErr> {
-        match (&self.replay, &self.wanted) {
-            (None, _) => self.join_live(myself),
-            (Some(_), None) => self.begin_replay(myself, None)?,
-            (Some(_), Some(wanted)) => {
-                let (core, wanted) = (Arc::clone(&self.core), Arc::clone(wanted));
-                self.timer = Some(Timer::when(myself, async move {
-                    SubscriberMessage::Covered(core.covered(&wanted).await)
-                }));
-            }
+        if self.replay.is_none() {
+            self.join_live(myself);
         }
+        let Some(wanted) = &self.wanted else {
+            return self.begin_replay(myself, None);
+        };
+        let (core, wanted) = (Arc::clone(&self.core), Arc::clone(wanted));
+        self.timer = Some(Timer::when(myself, async move {
+            SubscriberMessage::Covered(core.covered(&wanted).await)
+        }));
         Ok(())
     }
 
+    /// If there is to be one.
     fn begin_replay(
         &mut self,
         myself: &ActorRef<SubscriberMessage>,
@@ -340,8 +358,10 @@ impl SubscriberState {
         self.leave();
     }
 
+    /// Nothing is replayed any more, and nothing wanted.
     fn end_replay(&mut self) {
         (self.replay, self.replayer, self.timer) = (None, None, None);
+        (self.wanted, self.grant) = (None, None);
     }
 
     fn bye(&self, reason: ByeReason) -> Bye {

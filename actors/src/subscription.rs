@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use ractor::ActorRef;
+use tokio::sync::oneshot;
 
 use crate::config::HubConfig;
-use crate::demand::Wanted;
 use crate::event::{Event, EventId};
 use crate::metric_store::Sample;
 use crate::metrics_slot::{MetricsSlot, Taken};
@@ -28,8 +28,8 @@ pub struct Subscription {
     outbox: Arc<Outbox>,
     subscriber: ActorRef<SubscriberMessage>,
     opening: Opening,
-    /// Until it is granted.
-    wanted: Option<Arc<Wanted>>,
+    /// Ends when it is granted.
+    granted: Option<oneshot::Receiver<()>>,
 }
 
 /// What a [`Subscription`] has to say.
@@ -53,16 +53,19 @@ impl Subscription {
         outbox: Arc<Outbox>,
         subscriber: ActorRef<SubscriberMessage>,
         mark: Option<EventId>,
-        wanted: Option<Arc<Wanted>>,
+        granted: Option<oneshot::Receiver<()>>,
         config: &HubConfig,
     ) -> Self {
         let opening = Opening { mark, ..Opening::new(config).with_ping() };
-        Self { outbox, subscriber, opening, wanted }
+        Self { outbox, subscriber, opening, granted }
     }
 
-    /// What has to be covered before it is granted.
-    pub(crate) fn take_wanted(&mut self) -> Option<Arc<Wanted>> {
-        self.wanted.take()
+    /// Resolves when it is granted, or has ended.
+    pub(crate) async fn granted(&mut self) {
+        if let Some(granted) = self.granted.take() {
+            // Nobody sends anything.
+            granted.await.ok();
+        }
     }
 
     /// The next events, or what became of them; `None` after the last.

@@ -123,6 +123,9 @@ pub(crate) trait Broker: fmt::Debug + Send + Sync {
     /// What the stream has from there on, and about so many bytes of what came before, to be looked at.
     fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive>;
 
+    /// About so many bytes of what the stream has, up to its end, and so many before that to be looked at.
+    fn archive_of_last(&self, bytes: usize, look_back: usize) -> Box<dyn Archive>;
+
     /// An id that no event has, after which comes all that is not in the log yet; `None` if nothing has been read.
     fn mark(&self) -> Option<EventId>;
 

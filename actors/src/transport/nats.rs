@@ -18,7 +18,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use actor::NatsTransport;
-use archive::StreamArchive;
+use archive::{Begin, StreamArchive};
 use connection::Reason;
 use hub_series::Others;
 use place::{Place, StreamIds};
@@ -435,7 +435,11 @@ impl Broker for NatsBroker {
     }
 
     fn archive(&self, since: Since, look_back: usize) -> Box<dyn Archive> {
-        Box::new(StreamArchive::new(Arc::clone(&self.0), since, look_back))
+        Box::new(StreamArchive::new(Arc::clone(&self.0), Begin::Since(since), look_back))
+    }
+
+    fn archive_of_last(&self, bytes: usize, look_back: usize) -> Box<dyn Archive> {
+        Box::new(StreamArchive::new(Arc::clone(&self.0), Begin::Last(bytes), look_back))
     }
 
     fn mark(&self) -> Option<EventId> {

@@ -106,6 +106,23 @@ async fn whoever_comes_misses_nothing_though_what_reads_the_stream_is_killed_aga
     .await;
 }
 
+/// Somebody comes who wants a service from now on, or from the beginning, and misses nothing.
+async fn comes(hub: &HubHandle, last: &AtomicU64, service: u64) -> Subscription {
+    let replay = ["", "&replay=0", "&since=1h"][service as usize % 3];
+    let mut subscription = subscribe(hub, &format!("{}{replay}", wanting(service))).await;
+    let granted = last.load(Ordering::SeqCst);
+    let until = granted.next_multiple_of(SERVICES) + 3 * SERVICES + service;
+    let seen = read_past(&mut subscription, until).await;
+    let (from, to) = (seen[0], seen[seen.len() - 1]);
+    assert_eq!(seen, (from..=to).step_by(SERVICES as usize).collect::<Vec<_>>());
+    match replay {
+        "&since=1h" => assert_eq!(from, service),
+        // The next one, if not one that came at about the same time.
+        _ => assert!(from > service && from <= granted + SERVICES, "{from} after {granted}"),
+    }
+    subscription
+}
+
 /// While services are asked for that nobody has asked for, and this is done to the hub.
 async fn misses_nothing(meanwhile: impl AsyncFnOnce(&HubHandle)) {
     let server = Server::started();
@@ -119,26 +136,14 @@ async fn misses_nothing(meanwhile: impl AsyncFnOnce(&HubHandle)) {
     let (stop, stopped) = oneshot::channel::<u64>();
     let reading = tokio::spawn(async move { read_until_told(&mut first, stopped).await });
 
-    // Each asks for a service that nobody has asked for, while events of it come; every other one also for what was.
-    let watching = (10..SERVICES).map(async |service| {
-        let since = if service % 2 == 0 { "&since=1h" } else { "" };
-        let before = last.load(Ordering::SeqCst);
-        let mut subscription = subscribe(&narrow, &format!("{}{since}", wanting(service))).await;
-        let granted = last.load(Ordering::SeqCst);
-        let until = granted.next_multiple_of(SERVICES) + 3 * SERVICES + service;
-        let seen = read_past(&mut subscription, until).await;
-        let from = if since.is_empty() { seen[0] } else { service };
-        let is_from_the_beginning = from == service;
-        let expected: Vec<_> = (from..=seen[seen.len() - 1]).step_by(SERVICES as usize).collect();
-        assert_eq!(seen, expected, "of {service}");
-        assert!(from <= granted + SERVICES, "{from}: {before} to {granted} were there");
-        assert_eq!(is_from_the_beginning, !since.is_empty(), "{from} of {before}");
-        subscription
-    });
+    // Each asks for a service that nobody has asked for, while events of it come.
+    let watching = (10..SERVICES).map(async |service| comes(&narrow, &last, service).await);
     let (subscriptions, ()) = patiently(join(join_all(watching), meanwhile(&narrow))).await;
     is_narrowed_to(&narrow, Some(SERVICES as usize)).await;
     drop(subscriptions);
     is_narrowed_to(&narrow, Some(10)).await;
+    // Also when it has not changed since what reads the stream was started anew.
+    comes(&narrow, &last, 10).await;
     stop.send(last.load(Ordering::SeqCst) + SERVICES).unwrap();
     let seen = patiently(reading).await.unwrap();
     let expected = (seen[0]..).filter(|number| number % SERVICES < 10).take(seen.len());

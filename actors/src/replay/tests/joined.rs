@@ -175,6 +175,10 @@ impl Broker for Joined {
         })
     }
 
+    fn archive_of_last(&self, _bytes: usize, look_back: usize) -> Box<dyn Archive> {
+        self.archive(Since::Time(Timestamp::MIN), look_back)
+    }
+
     fn mark(&self) -> Option<EventId> {
         let (sequence, tick) = *lock(&self.0.read);
         Some(self.0.mark(sequence, tick))
@@ -363,7 +367,8 @@ impl Scene {
         for sequence in read + 1..=last {
             let arrival = self.stream.arrival(sequence);
             let tick = arrival.max(lock(&self.stream.read).1.next());
-            if self.core.log.tail() == 0 && self.core.log.read(0, 1).batches.is_empty() {
+            let is_empty = || self.core.log.read(0, 1).batches.is_empty();
+            if lock(&self.stream.read).1 == Tick::default() && is_empty() {
                 let place = Place::before(sequence);
                 self.core.log.begin_after(self.stream.ids.id(tick.previous(), place));
             }
@@ -698,6 +703,23 @@ fn what_a_client_wanted_throughout_it_is_sent_from_the_log_though_the_stream_has
     }
     let query = format!("since={}", all[0].id);
     assert_eq!(scene.replay_to(&query, covered_since, || {}).gaps, 1);
+}
+
+/// By its own clock a client may want what comes after something that is still to come. All that comes is live.
+#[test]
+fn what_comes_is_sent_though_it_is_not_time_yet() {
+    let scene = Scene::new(true, 0, 100);
+    scene.publish(&[(ELSEWHERE, None)]);
+    let covered_since = scene.read_narrowly(1);
+    let mut later = 0;
+    let replayed = scene.replay_to("since=2100-01-01T00:00:00Z", covered_since, || {
+        if later < 5 {
+            later += 1;
+            scene.publish(&[A]);
+            scene.read();
+        }
+    });
+    assert_eq!((replayed.gaps, replayed.ids), (0, ids(&scene.all()[1..])));
 }
 
 #[test]

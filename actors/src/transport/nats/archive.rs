@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::connection::{Reason, time_of};
-use super::consumer::{Reader, arrival_of, first_since, from_sequence, messages_in, sequence_of};
+use super::consumer::{
+    Reader, arrival_of, first_since, from_sequence, messages_in, preload, sequence_of,
+};
 use super::place::Place;
 use super::session::Session;
 use super::subject::{self, Carries, Subjects};
@@ -36,14 +38,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct StreamArchive {
     link: Arc<Link>,
-    /// What this hub reads when the replay begins, which its client may want.
+    /// What this hub reads when it is opened, in which there is all that its client wants.
     subjects: Subjects,
-    since: Since,
+    begin: Begin,
     /// About how many bytes are read of what came before that.
     look_back: usize,
     /// Once it is known where that is.
     course: Option<Course>,
     reader: Option<Reader>,
+}
+
+/// Where it begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Begin {
+    Since(Since),
+    /// About so many bytes before the end.
+    Last(usize),
 }
 
 /// How far it has come.
@@ -89,9 +99,9 @@ impl Archive for StreamArchive {
 }
 
 impl StreamArchive {
-    pub(super) fn new(link: Arc<Link>, since: Since, look_back: usize) -> Self {
+    pub(super) fn new(link: Arc<Link>, begin: Begin, look_back: usize) -> Self {
         let subjects = link.subjects();
-        Self { link, subjects, since, look_back, course: None, reader: None }
+        Self { link, subjects, begin, look_back, course: None, reader: None }
     }
 
     async fn fetch(&mut self) -> Result<Fetched, Reason> {
@@ -153,13 +163,18 @@ impl StreamArchive {
     /// Where to begin, and what of that is gone already.
     async fn begin(&mut self, session: &Session) -> Result<Start, Reason> {
         let state = session.state().await?;
-        match self.since {
-            Since::Event(id) => self.begin_after(session, &state, id).await,
-            Since::Time(time) => {
+        match self.begin {
+            Begin::Since(Since::Event(id)) => self.begin_after(session, &state, id).await,
+            Begin::Since(Since::Time(time)) => {
                 let (course, gone) = self.course_at(session, &state, time).await?;
                 Ok(Start::At { course, gone })
             }
-            Since::Ago(_) => Err("a duration is no place in a stream".to_owned()),
+            Begin::Since(Since::Ago(_)) => Err("a duration is no place in a stream".to_owned()),
+            Begin::Last(bytes) => {
+                let (place, tick) = (Place::before(preload(&state, bytes)), Tick::default());
+                let last = Last { place, id: session.ids.id(tick, place), tick };
+                Ok(Start::At { course: self.course(last, &state), gone: None })
+            }
         }
     }
 

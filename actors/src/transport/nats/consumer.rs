@@ -114,6 +114,12 @@ pub(super) async fn first_since(
     Ok(Some(sequence_of(&messages[0])?))
 }
 
+/// Where to begin, so that what comes fills the replay buffer: about so many bytes before the end.
+pub(super) fn preload(state: &State, bytes: usize) -> u64 {
+    let start = (state.last_sequence + 1).saturating_sub(messages_in(state, bytes));
+    start.max(state.first_sequence).max(1)
+}
+
 /// About how many messages of the stream have so many bytes.
 pub(super) fn messages_in(state: &State, bytes: usize) -> u64 {
     let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);

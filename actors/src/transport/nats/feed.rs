@@ -7,7 +7,7 @@
 //! A hub that reads some services alone asks for their subjects. Then numbers that are missing say nothing: that something may be gone shows
 //! in the first number that the stream still has. It is asked for when a consumer is opened, and while this hub lags behind.
 //!
-//! A hub that narrows changes its subjects while it reads ([`narrowing`]).
+//! A hub that narrows changes its subjects while it reads ([`narrowing`]): then another consumer goes on.
 //!
 //! A server whose disk is full stands still, and says that there is nothing more: while nothing comes, the stream's leader is asked how far
 //! the stream has come.
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::connection::{Reason, time_of, told};
-use super::consumer::{consumer, first_since, from_sequence, messages_in};
+use super::consumer::{consumer, first_since, from_sequence, preload};
 use super::place::Place;
 use super::session::Session;
 use super::subject::{self, Carries, Subjects};
@@ -66,6 +66,8 @@ pub(super) struct Feed {
     subjects: Subjects,
     narrowing: Narrowing,
     messages: pull::Stream,
+    /// The name of what brings them.
+    consumer: String,
     /// The first message that was asked for.
     start: u64,
     /// Where the next message is expected, by the consumer's count.
@@ -112,13 +114,14 @@ impl Feed {
             Some(_) => info.state.first_sequence.max(1),
             None => preload(&info.state, core.config.replay_bytes),
         };
-        let messages = messages(session, &subjects, start).await?;
+        let (messages, consumer) = messages(session, &subjects, start).await?;
         Ok(Self {
             link: Arc::clone(link),
             session: session.clone(),
             subjects,
             narrowing: Narrowing::new(reading),
             messages,
+            consumer,
             start,
             consumer_sequence: 1,
             expected: goes_on.then_some(start),
@@ -382,21 +385,16 @@ async fn hand_over(core: &HubCore, arrivals: Vec<Arrival>, bytes: usize) -> Resu
     core.take_from_stream(arrivals, bytes).await.map_err(|error| error.to_string())
 }
 
-/// A consumer from a message on.
+/// What a consumer brings from a message on, and its name.
 async fn messages(
     session: &Session,
     subjects: &Subjects,
     start: u64,
-) -> Result<pull::Stream, Reason> {
+) -> Result<(pull::Stream, String), Reason> {
     let consumer = consumer(session, subjects, from_sequence(start), FORGOTTEN_AFTER).await?;
     let most = BYTES.max(2 * session.max_payload);
     let builder = consumer.stream().max_messages_per_batch(MESSAGES).max_bytes_per_batch(most);
     let messages = builder.heartbeat(HEARTBEAT).expires(REQUEST).messages().await;
-    messages.map_err(|error| told("the stream cannot be read", &error))
-}
-
-/// Where to begin, so that what comes fills the replay buffer: about so many bytes before the end.
-fn preload(state: &State, bytes: usize) -> u64 {
-    let start = (state.last_sequence + 1).saturating_sub(messages_in(state, bytes));
-    start.max(state.first_sequence).max(1)
+    let messages = messages.map_err(|error| told("the stream cannot be read", &error))?;
+    Ok((messages, consumer.cached_info().name.clone()))
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RawMessageErrorKind, State};
+use async_nats::jetstream::stream::{
+    ConsumerError, Info, LastRawMessageErrorKind, RawMessageErrorKind, State,
+};
 use futures_util::future::try_join_all;
 
 use super::connection::{Reason, time_of, told};
@@ -44,6 +46,10 @@ impl Session {
         });
         let last_of = try_join_all(last_of).await?;
         Ok(last_of.into_iter().max().unwrap_or(0))
+    }
+
+    pub(super) async fn delete_consumer(&self, name: &str) -> Result<(), ConsumerError> {
+        self.context.delete_consumer_from_stream(name, &*self.stream).await.map(|_| ())
     }
 
     /// Whether the message of this number came after this tick, and so is another than the one that had it then.

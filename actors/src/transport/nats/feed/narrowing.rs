@@ -9,9 +9,10 @@ use tokio::time::{Instant, timeout_at};
 use super::{Feed, Reason, messages};
 use crate::demand::{Demand, Reading, Wish};
 use crate::hub_core::HubCore;
+use crate::services::Services;
 use crate::transport::nats::Link;
 
-/// After how long without anybody who wants it something is not read any more.
+/// For how long the same has to be wanted before the rest is not read any more.
 const NARROWS_AFTER: Duration = Duration::from_secs(5);
 
 /// Who comes and goes does not keep the hub from reading: between two changes it reads for so long.
@@ -19,32 +20,46 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// When the subjects have changed, and when they are to.
 pub(super) struct Narrowing {
-    /// Since when more has been read than anybody wants.
-    less_since: Option<Instant>,
+    /// What is wanted, if that is less than is read, and since when.
+    less: Option<(Services, Instant)>,
+    /// When it changed last.
     changed: Option<Instant>,
     _reading: Option<Reading>,
 }
 
 impl Narrowing {
     pub(super) fn new(reading: Option<Reading>) -> Self {
-        Self { less_since: None, changed: None, _reading: reading }
+        Self { less: None, changed: None, _reading: reading }
     }
 
     /// Resolves when more is wanted and may be read, if ever.
     pub(super) fn change_is_due(&self, link: &Arc<Link>) -> impl Future<Output = ()> + use<> {
-        let (link, earliest) = (Arc::clone(link), self.earliest());
+        let (link, earliest) = (Arc::clone(link), self.changed.map(|changed| changed + PAUSE));
         async move {
             let Some(demand) = &link.demand else { return pending().await };
             while demand.wish() != Wish::More {
                 demand.changed.notified().await;
             }
-            // Nothing comes of it but that the time has come.
-            timeout_at(earliest, pending::<()>()).await.ok();
+            if let Some(earliest) = earliest {
+                // Nothing comes of it but that the time has come.
+                timeout_at(earliest, pending::<()>()).await.ok();
+            }
         }
     }
 
-    fn earliest(&self) -> Instant {
-        self.changed.map_or_else(Instant::now, |changed| changed + PAUSE)
+    fn may_change(&self) -> bool {
+        self.changed.is_none_or(|changed| changed.elapsed() >= PAUSE)
+    }
+
+    /// Whether the same has been wanted for so long that the rest is given up.
+    fn gives_up(&mut self, wanted: Services) -> bool {
+        match &self.less {
+            Some((less, since)) if *less == wanted => since.elapsed() >= NARROWS_AFTER,
+            Some(_) | None => {
+                self.less = Some((wanted, Instant::now()));
+                false
+            }
+        }
     }
 }
 
@@ -54,24 +69,25 @@ impl Feed {
         let link = Arc::clone(&self.link);
         let Some(demand) = &link.demand else { return Ok(()) };
         match demand.wish() {
-            Wish::Same => self.narrowing.less_since = None,
+            Wish::Same => self.narrowing.less = None,
             Wish::Less => {
-                let since = *self.narrowing.less_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= NARROWS_AFTER {
+                if self.narrowing.gives_up(demand.wanted()) {
                     demand.narrow();
                     self.change_subjects().await?;
                 }
             }
-            Wish::More if Instant::now() >= self.narrowing.earliest() => {
-                self.widen(core, demand).await?;
-            }
+            Wish::More if self.narrowing.may_change() => self.widen(core, demand).await?,
             Wish::More => {}
         }
         Ok(())
     }
 
-    /// What has come by now that nobody wanted is not to come as news.
+    /// Reads what is wanted besides. What has come of that by now is not to come as news, unless something else is still on its way.
     async fn widen(&mut self, core: &HubCore, demand: &Demand) -> Result<(), Reason> {
+        if self.is_another {
+            // Where that begins was found by what was wanted before.
+            return Err("more is wanted of a stream of which nothing has been read".to_owned());
+        }
         let state = self.session.state().await?;
         if self.session.last_sequence(&self.subjects).await? <= self.read_through() {
             self.note_nothing_more(core, &state)?;
@@ -84,11 +100,14 @@ impl Feed {
     async fn change_subjects(&mut self) -> Result<(), Reason> {
         self.subjects = self.link.subjects();
         self.start = self.expected.unwrap_or(self.start);
-        self.messages = messages(&self.session, &self.subjects, self.start).await?;
-        self.consumer_sequence = 1;
+        let (messages, consumer) = messages(&self.session, &self.subjects, self.start).await?;
+        let before = std::mem::replace(&mut self.consumer, consumer);
+        (self.messages, self.consumer_sequence) = (messages, 1);
+        // Else the server forgets it after a while.
+        self.session.delete_consumer(&before).await.ok();
         // Only now: what the stream discards before there is a consumer, that does not bring.
         self.first = self.session.state().await?.first_sequence;
-        (self.narrowing.less_since, self.narrowing.changed) = (None, Some(Instant::now()));
+        (self.narrowing.less, self.narrowing.changed) = (None, Some(Instant::now()));
         Ok(())
     }
 }
