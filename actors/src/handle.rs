@@ -144,7 +144,10 @@ impl HubHandle {
         let subscription = self.call(|reply| HubMessage::Subscribe(query, reply)).await;
         let mut subscription = subscription.unwrap_or(Err(SubscribeError::ShuttingDown))?;
         let granted = timeout(GRANTED_WITHIN, subscription.granted()).await;
-        granted.map(|()| subscription).map_err(|_| SubscribeError::NotCovered)
+        granted.map(|()| subscription).map_err(|_| {
+            self.core.counters.subscribers_refused.add(1);
+            SubscribeError::NotCovered
+        })
     }
 
     /// A subscription to metrics.

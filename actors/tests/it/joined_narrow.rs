@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::{join, join_all};
 use telemetry_hub_actors::{
-    Fault, HubConfig, HubHandle, Measurement, MetricsQuery, NewEvent, Storage, Subscription,
-    TraceQuery,
+    Fault, HubConfig, HubHandle, Measurement, MetricsQuery, NewEvent, Storage, SubscribeError,
+    Subscription, TraceQuery,
 };
 use tokio::sync::oneshot;
 
@@ -38,9 +38,13 @@ fn wanting_all(services: Range<u64>) -> String {
 }
 
 async fn narrow_hub(server: &Server) -> HubHandle {
+    narrow_hub_with(server, HubConfig::default()).await
+}
+
+async fn narrow_hub_with(server: &Server, config: HubConfig) -> HubHandle {
     let mut nats = server.nats("narrow");
     nats.narrow = true;
-    let hub = HubHandle::start_joined(HubConfig::default(), nats).await.unwrap();
+    let hub = HubHandle::start_joined(config, nats).await.unwrap();
     nats_server::join(&hub).await;
     hub
 }
@@ -243,4 +247,27 @@ async fn what_all_measure_is_read_in_any_case() {
     query.filter = query.filter.within(&limit);
     let _limited = patiently(narrow.subscribe(query)).await.unwrap();
     assert_eq!(narrow.narrowed_to(), Some(2));
+}
+
+/// As what reads the stream stands still, because nobody takes what it has read.
+#[tokio::test]
+#[ignore = "needs nats-server: tests/cluster/install"]
+async fn whoever_cannot_be_let_in_in_time_is_told_so_and_counted() {
+    let server = Server::started();
+    let all = server.joined("all").await;
+    let config = HubConfig { ingest_queue_bytes: 1_000, ..HubConfig::default() };
+    let narrow = narrow_hub_with(&server, config).await;
+    let _watching = subscribe(&narrow, &wanting(1)).await;
+    is_narrowed_to(&narrow, Some(1)).await;
+    narrow.inject(Fault::HangCollector).await;
+    let much = (0..50).map(|_| of_service(1)).collect();
+    patiently(all.ingest(much)).await.unwrap();
+    eventually(|| narrow.stats().queued, |queued| *queued > 0).await;
+    let query = || TraceQuery::parse(&wanting(2), None).unwrap();
+    let refused = patiently(narrow.subscribe(query())).await;
+    assert_eq!(refused.err(), Some(SubscribeError::NotCovered));
+    assert_eq!(narrow.stats().subscribers_refused, 1);
+    narrow.inject(Fault::KillCollector).await;
+    let granted = patiently(narrow.subscribe(query())).await;
+    assert!(granted.is_ok(), "{granted:?}");
 }

@@ -659,11 +659,19 @@ fn the_last_ones_are_found_with_those_that_follow_them() {
     assert_eq!((replayed.gaps, replayed.ids), (0, ids(&all[1..3])));
 }
 
+/// Ten messages of what a hub reads in any case, and after each one of what is done elsewhere.
+fn here_and_elsewhere() -> Scene {
+    let scene = Scene::new(true, 0, 100);
+    for _ in 0..10 {
+        scene.publish(&[A]);
+        scene.publish(&[(ELSEWHERE, None)]);
+    }
+    scene
+}
+
 #[test]
 fn the_last_ones_are_found_also_of_the_time_in_which_the_log_had_not_all() {
-    let scene = Scene::new(true, 0, 100);
-    let elsewhere = [(ELSEWHERE, None)];
-    (0..10).for_each(|_| [&[A], &elsewhere].iter().for_each(|kinds| scene.publish(*kinds)));
+    let scene = here_and_elsewhere();
     let covered_since = scene.read_narrowly(12);
     let all: Vec<_> = scene.all().into_iter().skip(1).step_by(2).collect();
     for last in [2, 7, 100] {
@@ -691,9 +699,7 @@ fn nobody_waits_for_what_the_stream_has_lost() {
 
 #[test]
 fn what_a_client_wanted_throughout_it_is_sent_from_the_log_though_the_stream_has_lost_it() {
-    let scene = Scene::new(true, 0, 100);
-    let elsewhere = [(ELSEWHERE, None)];
-    (0..10).for_each(|_| [&[A], &elsewhere].iter().for_each(|kinds| scene.publish(*kinds)));
+    let scene = here_and_elsewhere();
     let covered_since = scene.read_narrowly(20);
     *lock(&scene.stream.first) = 15;
     let all = scene.all();
